@@ -1,0 +1,1 @@
+"""The sweep: plans, submits, observes and reports. Never imports torch."""

@@ -1,0 +1,1 @@
+"""The container: fine-tunes and evaluates the trials of one request. Knows nothing of Kubernetes or sweeps."""

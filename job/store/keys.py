@@ -1,0 +1,102 @@
+"""Every key of a run, in one place. Keys are relative to `<root>/<sweep>/<run>`."""
+
+from __future__ import annotations
+
+import re
+
+from job.contract.errors import ResultError
+
+__all__ = ["Keys", "check_key"]
+
+# What every file system, every S3 server and every URL take as it is; no segment starts with a dot.
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?")
+_LIMIT = 900  # bytes; S3 allows 1,024 including the root's prefix
+
+
+def check_key(key: str) -> str:
+    """`key` itself. Raises ResultError when it could leave the run or would need quoting."""
+    if len(key) > _LIMIT or not _KEY.fullmatch(key):
+        raise ResultError(
+            f"store key {key!r} is not allowed: segments of A-Z a-z 0-9 . _ - that do not start with a dot"
+        )
+    return key
+
+
+class Keys:
+    """The layout of a run."""
+
+    CONTROL = "control.json"
+    EXAMPLES = "examples.jsonl"
+    TRIALS = "trials/"
+    PLANS = "plans/"
+    SPECS = "specs/"
+    SUBMISSIONS = "submissions/"
+    REPORT = "report/"
+
+    @staticmethod
+    def spec(spec_sha256: str) -> str:
+        return check_key(f"specs/{spec_sha256}.yaml")
+
+    @staticmethod
+    def plan(spec_sha256: str) -> str:
+        return check_key(f"plans/{spec_sha256}.json")
+
+    @staticmethod
+    def submission(name: str) -> str:
+        return check_key(f"submissions/{name}.json")
+
+    @staticmethod
+    def report(file: str) -> str:
+        return check_key(f"report/{file}")
+
+    @staticmethod
+    def trial(trial_id: str) -> str:
+        """The prefix of everything about one trial."""
+        return check_key(f"trials/{trial_id}/")
+
+    @staticmethod
+    def result(trial_id: str) -> str:
+        return check_key(f"trials/{trial_id}/result.json")
+
+    @staticmethod
+    def failures(trial_id: str) -> str:
+        return check_key(f"trials/{trial_id}/failures/")
+
+    @staticmethod
+    def failure(trial_id: str, attempt: str) -> str:
+        return check_key(f"trials/{trial_id}/failures/{attempt}.json")
+
+    @staticmethod
+    def retries(trial_id: str) -> str:
+        return check_key(f"trials/{trial_id}/retries/")
+
+    @staticmethod
+    def retry(trial_id: str, number: int) -> str:
+        return check_key(f"trials/{trial_id}/retries/{number}.json")
+
+    @staticmethod
+    def progress(trial_id: str) -> str:
+        return check_key(f"trials/{trial_id}/progress.json")
+
+    @staticmethod
+    def attempt(trial_id: str, attempt: str) -> str:
+        """The prefix of what one process published."""
+        return check_key(f"trials/{trial_id}/attempts/{attempt}/")
+
+    @staticmethod
+    def attempt_file(trial_id: str, attempt: str, path: str) -> str:
+        return check_key(f"trials/{trial_id}/attempts/{attempt}/{path}")
+
+    @staticmethod
+    def manifest(trial_id: str, attempt: str) -> str:
+        return check_key(f"trials/{trial_id}/attempts/{attempt}/manifest.json")
+
+    @staticmethod
+    def checkpoints(trial_id: str) -> str:
+        """The prefix of the checkpoints of all attempts."""
+        return check_key(f"trials/{trial_id}/checkpoints/")
+
+    @staticmethod
+    def checkpoint(trial_id: str, attempt: str, step: int) -> str:
+        """The prefix of one checkpoint; the step is padded so that names sort by it."""
+        return check_key(f"trials/{trial_id}/checkpoints/{attempt}/step-{step:06d}/")
