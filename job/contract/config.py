@@ -92,7 +92,7 @@ class PromptTemplate(Frozen):
 
     prompt: Text
     """What the model is given."""
-    completion: Text = " {target}"
+    completion: Text
     """What it has to write, plus one end token: the only tokens in the loss."""
     chat: Flag = False
     """Wrap both as user and assistant turns of the model's chat template."""
