@@ -1,0 +1,23 @@
+"""Fixtures that several suites share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer GPT-2 with dropout 0.1 and no chat template; read only."""
+    from tiny import write_tiny_gpt2  # torch takes seconds, and most suites need none
+
+    return write_tiny_gpt2(tmp_path_factory.mktemp("tiny") / "gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Llama with a chat template; read only."""
+    from tiny import write_tiny_llama
+
+    return write_tiny_llama(tmp_path_factory.mktemp("tiny") / "llama")
