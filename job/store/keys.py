@@ -6,20 +6,39 @@ import re
 
 from job.contract.errors import ResultError
 
-__all__ = ["Keys", "check_key"]
+__all__ = ["Keys", "check_key", "check_object", "check_prefix", "is_key"]
 
 # What every file system, every S3 server and every URL take as it is; no segment starts with a dot.
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?")
 _LIMIT = 900  # bytes; S3 allows 1,024 including the root's prefix
 
 
+def is_key(key: str) -> bool:
+    """Whether `key` can name an object, or with a final slash a prefix."""
+    return len(key) <= _LIMIT and _KEY.fullmatch(key) is not None
+
+
 def check_key(key: str) -> str:
     """`key` itself. Raises ResultError when it could leave the run or would need quoting."""
-    if len(key) > _LIMIT or not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ResultError(
             f"store key {key!r} is not allowed: segments of A-Z a-z 0-9 . _ - that do not start with a dot"
         )
     return key
+
+
+def check_object(key: str) -> str:
+    """`key` itself. Raises ResultError when it cannot name an object: a prefix, or not allowed at all."""
+    if key.endswith("/"):
+        raise ResultError(f"store key {key!r} names a prefix; an object's key does not end in a slash")
+    return check_key(key)
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix` itself. Raises ResultError unless it is empty or a key that ends in a slash."""
+    if prefix and not prefix.endswith("/"):
+        raise ResultError(f"store prefix {prefix!r} has to end in a slash: `trials/1` would also match `trials/12`")
+    return check_key(prefix) if prefix else prefix
 
 
 class Keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -59,9 +60,16 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Every object whose key starts with `prefix` (`""`, or a key that ends in a slash), sorted by key."""
+        """Every object whose key starts with `prefix` (`""`, or a key that ends in a slash), sorted by key.
+
+        Foreign objects whose key `check_key` would not allow are left out.
+        """
         ...
 
     def delete(self, key: str, *, etag: str | None = None) -> bool:
         """Remove the object; with `etag` only if it still has that tag. False when there was nothing to remove."""
+        ...
+
+    def discard_unfinished(self, prefix: str, *, before: datetime) -> int:
+        """Remove what killed writers left under `prefix` before that time; how many. Such rests are never listed."""
         ...
