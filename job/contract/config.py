@@ -45,6 +45,7 @@ __all__ = [
     "TrialKind",
     "adapter_id",
     "config_id",
+    "data_id",
     "trial_id",
 ]
 
@@ -256,6 +257,11 @@ def adapter_id(config: TrialConfig) -> str | None:
         identity.pop(field, None)
     identity["training"].pop("eval_steps", None)
     return _short_hash(identity)
+
+
+def data_id(options: DataOptions) -> str:
+    """12 hex digits over which rows are used: trials that share it score the same examples."""
+    return _short_hash({"identity_version": IDENTITY_VERSION, **options.model_dump(mode="json", exclude_defaults=True)})
 
 
 class Source(Frozen):

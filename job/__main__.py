@@ -1,0 +1,166 @@
+"""`python -m job REQUEST --run-uri URI --attempt ID`: fine-tune and evaluate every trial of one request.
+
+Every exception becomes an exit code here (job.contract.errors.ExitCode), and a failure document where that helps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from job.contract.config import PlannedTrial, Request
+from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, parse, to_json
+from job.contract.errors import (
+    PERMANENT_REASONS,
+    ExitCode,
+    HungError,
+    StoppedError,
+    SweepError,
+    TransientError,
+    UsageError,
+)
+from job.logs import configure_logging, tail
+from job.stopping import StopSignal
+from job.store import Keys, Store, open_store
+
+logger = logging.getLogger("job")
+
+TERMINATION_LOG = Path("/dev/termination-log")  # the kubelet's default terminationMessagePath
+_TERMINATION_BYTES = 4096
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the request; gives the exit code."""
+    started_s = time.monotonic()
+    stop = StopSignal()
+    stop.install()  # before torch: a SIGTERM during its import must end in 85, too
+    arguments = _arguments(argv)
+    with tempfile.TemporaryDirectory(prefix="lorasweep-job-") as scratch:
+        work = Path(scratch)
+        log = work / "log.txt"
+        configure_logging(log)
+        try:
+            request = read_request(arguments.request)
+            store = open_store(arguments.run_uri)
+            code = run_request(
+                request, store=store, attempt=arguments.attempt, work=work, log=log, stop=stop, started_s=started_s
+            )
+        except StoppedError as err:
+            code = _end(ExitCode.STOPPED, message=str(err))
+        except SweepError as err:
+            code = _end(err.exit_code, message=str(err))
+        except Exception as err:  # the one place where nothing may pass: an exit code is owed
+            logger.exception("bug")
+            code = _end(ExitCode.BUG, message=f"{type(err).__name__}: {err}")
+        logging.shutdown()
+    return code
+
+
+def read_request(path: Path) -> Request:
+    """The request in `path`. Raises UsageError when it cannot be read or is not valid."""
+    try:
+        if path.stat().st_size > DOCUMENT_LIMIT_BYTES:
+            raise UsageError(f"request {path} is larger than {DOCUMENT_LIMIT_BYTES} bytes")
+        return parse(Request, path.read_bytes(), name=str(path))
+    except OSError as err:
+        raise UsageError(f"cannot read the request {path}: {err.strerror}") from err
+    except SweepError as err:
+        raise UsageError(str(err)) from err
+
+
+def run_request(
+    request: Request,
+    *,
+    store: Store,
+    attempt: str,
+    work: Path,
+    log: Path,
+    stop: StopSignal,
+    started_s: float,
+) -> int:
+    """Run the trials one after the other; a failed one does not stop the next. The process began at `started_s`.
+
+    Gives 0 when a trial of the group has a result, else the exit code of the first failure.
+    """
+    from job.trial import run_trial  # imports torch: only after the handler for SIGTERM is in place
+
+    failures: list[int] = []
+    for trial in request.trials:
+        try:
+            run_trial(
+                trial,
+                request=request,
+                store=store,
+                attempt=attempt,
+                work=work,
+                log=log,
+                stop=stop,
+                startup_s=time.monotonic() - started_s,
+                on_hang=partial(_hung, trial, store=store, attempt=attempt, log=log),
+            )
+        except (StoppedError, TransientError):
+            raise  # both mean: run the same request again
+        except SweepError as err:
+            failures.append(err.exit_code)
+            fail_trial(trial, error=err, store=store, attempt=attempt, log=log)
+        started_s = time.monotonic()  # starting up is counted once, to the first trial
+    if len(failures) == len(request.trials):
+        return failures[0]
+    return ExitCode.DONE
+
+
+def fail_trial(trial: PlannedTrial, *, error: SweepError, store: Store, attempt: str, log: Path) -> None:
+    """Write down why a trial failed, in the store and where the kubelet reads."""
+    logger.error("trial %s failed: %s", trial.trial_id, error, extra={"reason": error.reason})
+    failure = Failure(
+        trial_id=trial.trial_id,
+        attempt=attempt,
+        reason=error.reason,
+        permanent=error.reason in PERMANENT_REASONS,
+        exit_code=int(error.exit_code),
+        message=str(error),
+        log_tail=tail(log),
+        written_by="job",
+        at=datetime.now(tz=UTC),
+    )
+    store.put_once(Keys.failure(trial.trial_id, attempt), to_json(failure))
+    _end(error.exit_code, message=f"{error.reason}: {error}")
+
+
+def _hung(trial: PlannedTrial, message: str, *, store: Store, attempt: str, log: Path) -> None:
+    fail_trial(trial, error=HungError(message), store=store, attempt=attempt, log=log)
+
+
+def _end(code: ExitCode, *, message: str) -> int:
+    level = logging.INFO if code == ExitCode.STOPPED else logging.ERROR
+    logger.log(level, "exit %d: %s", code, message)
+    if TERMINATION_LOG.exists():
+        TERMINATION_LOG.write_bytes(message.encode()[:_TERMINATION_BYTES])
+    return int(code)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m job", description=__doc__)
+    parser.add_argument("request", type=Path, metavar="REQUEST", help="request.json")
+    parser.add_argument("--run-uri", required=True, metavar="URI", help="<root>/<sweep>/<run>: a folder or s3://")
+    parser.add_argument("--attempt", required=True, metavar="ID", help="names this process, e.g. the pod's UID")
+    return parser.parse_args(argv)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with 64, as the contract says, where argparse would with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ExitCode.USAGE, f"{self.format_usage()}{self.prog}: {message}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""The middle of a trial: load the model, train the adapter or fetch it, and score what has to be scored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from job.card import model_card
+from job.checkpoint import Checkpoints
+from job.context import TrialContext
+from job.contract.config import PromptTemplate
+from job.contract.documents import Device, StepRecord
+from job.contract.errors import ConfigurationError, GpuMemoryError
+from job.contract.template import template_fields
+from job.data import Row, Rows
+from job.evaluation import evaluate_lead, evaluate_split, generation_settings
+from job.model import (
+    add_adapter,
+    choose_device,
+    context_length,
+    describe_device,
+    load_adapter,
+    load_base,
+    load_tokenizer,
+    save_adapter,
+)
+from job.prompts import EncodedSplit, Encoder
+from job.reuse import fetch_adapter
+from job.seeds import streams
+from job.train import train
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Measured", "ScoredSplit", "measure_lead", "measure_model"]
+
+logger = logging.getLogger(__name__)
+
+ScoredSplit = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What there is to publish."""
+
+    folder: Path
+    """The attempt's files so far."""
+    engine: Literal["reference", "lanes", "none"]
+    steps: int
+    history: tuple[StepRecord, ...]
+    final: tuple[ScoredSplit, ...]
+    device: Device
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    adapter_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A base model with its rows in tokens."""
+
+    device: torch.device
+    tokenizer: PreTrainedTokenizerBase
+    base: PreTrainedModel
+    template: PromptTemplate
+    rows: Mapping[str, tuple[Row, ...]]
+    encoded: Mapping[str, EncodedSplit]
+    end_token_id: int
+
+    @property
+    def pad_id(self) -> int:
+        """Any token will do: padding is masked, and never told from text by its id."""
+        pad = self.tokenizer.pad_token_id
+        return self.end_token_id if pad is None else int(pad)
+
+
+def measure_lead(context: TrialContext, *, rows: Rows, model_folder: Path) -> Measured:
+    """Score the first lines of each input; no model, only its tokenizer, to count tokens as the others do."""
+    config = context.config
+    if config.lead_k is None:
+        raise ConfigurationError(f"trial {context.trial.trial_id} of kind lead has no lead_k")
+    with context.clock.stage("startup"):
+        tokenizer = load_tokenizer(model_folder)
+    context.progress.stage("evaluate")
+    with context.clock.stage("evaluate"):
+        for split in config.evaluation.final_splits:
+            scored = evaluate_lead(
+                rows=rows.splits[split], k=config.lead_k, tokenizer=tokenizer,
+                metrics=config.evaluation.metrics, split=split,
+            )  # fmt: skip
+            context.recording.add(scored, split=split, step=0)
+    return Measured(
+        folder=_new_folder(context),
+        engine="none",
+        steps=0,
+        history=(),
+        final=config.evaluation.final_splits,
+        device=describe_device(torch.device("cpu")),
+    )
+
+
+def measure_model(context: TrialContext, *, rows: Rows, model_folder: Path) -> Measured:
+    """Train where the trial asks for it, then score the final splits.
+
+    Raises GpuMemoryError when the device's memory does not hold the model or a batch.
+    """
+    final = context.config.evaluation.final_splits
+    with _out_of_memory_is_ours():
+        loaded = _load(context, rows=rows, model_folder=model_folder)
+        model: PreTrainedModel | PeftModel = loaded.base
+        history: tuple[StepRecord, ...] = ()
+        if context.trial.kind == "lora":
+            model, history = _adapt(context, loaded)
+        steps = history[-1].step if history else 0
+        context.progress.stage("evaluate")
+        for split in final:
+            if not context.recording.has(split=split, step=steps):
+                _evaluate(context, loaded, model=model, split=split, step=steps)
+    folder = _new_folder(context)
+    return Measured(
+        folder=folder,
+        engine=context.request.engine if history else "none",
+        steps=steps,
+        history=history,
+        final=final,
+        device=describe_device(loaded.device),
+        dropped=_left_out(loaded.encoded),
+        adapter_bytes=_save(context, loaded, model=model, folder=folder, steps=steps) if history else 0,
+    )
+
+
+def _load(context: TrialContext, *, rows: Rows, model_folder: Path) -> Loaded:
+    config = context.config
+    if config.prompt is None or config.generation is None:
+        raise ConfigurationError(f"trial {context.trial.trial_id} has no prompt or no generation settings")
+    with context.clock.stage("startup"):
+        device = choose_device()
+        tokenizer = load_tokenizer(model_folder)
+        base = load_base(model_folder, options=config.model, device=device)
+    with context.clock.stage("data"):
+        encoder = Encoder(
+            template=config.prompt, tokenizer=tokenizer, columns=config.data.columns, overflow=config.data.overflow,
+            context=context_length(base.config), max_new_tokens=config.generation.max_new_tokens,
+        )  # fmt: skip
+        encoded = {role: encoder.encode(split, role=role) for role, split in rows.splits.items()}
+    return Loaded(
+        device=device, tokenizer=tokenizer, base=base, template=config.prompt, rows=rows.splits, encoded=encoded,
+        end_token_id=encoder.end_token_id,
+    )  # fmt: skip
+
+
+def _adapt(context: TrialContext, loaded: Loaded) -> tuple[PeftModel, tuple[StepRecord, ...]]:
+    """The adapter of this trial: one that exists already, or one trained now, with the history of its steps."""
+    config, request = context.config, context.request
+    if config.lora is None or config.training is None or config.seed is None:
+        raise ConfigurationError(f"trial {context.trial.trial_id} of kind lora has no lora, training or seed")
+    prefix = request.adapters.get(context.trial.trial_id)
+    if prefix is not None:
+        found = fetch_adapter(context.store, prefix=prefix, folder=context.work / "reused")
+        logger.info("adapter %s exists: evaluating %s, training nothing", context.trial.adapter_id, prefix)
+        return load_adapter(loaded.base, found.folder), found.history
+    seeds = streams(config.seed)
+    model = add_adapter(loaded.base, lora=config.lora, seed=seeds.init)
+    checkpoints = Checkpoints(
+        context.store, trial_id=context.trial.trial_id, attempt=context.attempt, spool=context.work / "spool"
+    )
+    context.progress.stage("train")
+    with context.clock.stage("train"):
+        trained = train(
+            model=model,
+            rows=loaded.encoded["train"].rows,
+            options=config.training,
+            execution=request.execution,
+            seeds=seeds,
+            pad_id=loaded.pad_id,
+            work=context.work / "trainer",
+            checkpoints=checkpoints,
+            evaluate=lambda step: _evaluate(context, loaded, model=model, split="validation", step=step),
+            on_step=context.on_step,
+            stop=context.stop,
+            save_extra=context.recording.dump,
+            load_extra=context.recording.load,
+        )
+    return model, trained.history
+
+
+def _evaluate(
+    context: TrialContext, loaded: Loaded, *, model: PreTrainedModel | PeftModel, split: ScoredSplit, step: int
+) -> None:
+    config = context.config
+    if config.generation is None:
+        raise ConfigurationError(f"trial {context.trial.trial_id} has no generation settings")
+    with context.clock.stage("evaluate"):
+        scored = evaluate_split(
+            model=model,
+            tokenizer=loaded.tokenizer,
+            rows=loaded.encoded[split].rows,
+            references={row.example_id: row.target for row in loaded.rows[split]},
+            generation=config.generation,
+            metrics=config.evaluation.metrics,
+            split=split,
+            step=step,
+            batch_size=context.request.execution.eval_batch_size,
+            end_token_id=loaded.end_token_id,
+            pad_id=loaded.pad_id,
+            seed=config.seed or 0,
+            stop=context.stop,
+            on_batch=context.on_batch,
+        )
+    record = context.recording.add(scored, split=split, step=step)
+    context.progress.evaluated(record)
+    logger.info("step %d, %s: %s", step, split, {name: round(v.mean, 4) for name, v in record.metrics.items()})
+
+
+def _save(
+    context: TrialContext, loaded: Loaded, *, model: PreTrainedModel | PeftModel, folder: Path, steps: int
+) -> int:
+    """Write adapter and card below `folder`; gives the size of the weights in bytes."""
+    config, recording = context.config, context.recording
+    if config.generation is None:
+        raise ConfigurationError(f"trial {context.trial.trial_id} has no generation settings")
+    adapter = folder / "adapter"
+    save_adapter(model, adapter, base_name=context.request.model.public_name)
+    card = model_card(
+        request=context.request,
+        trial=context.trial,
+        metrics={split: recording.metrics(split=split, step=steps) for split in config.evaluation.final_splits},
+        generation=generation_settings(config.generation, end_token_id=loaded.end_token_id, pad_id=loaded.pad_id),
+        fields=tuple(sorted(template_fields(loaded.template.prompt))),
+    )
+    (adapter / "README.md").write_text(card, encoding="utf-8")
+    return (adapter / "adapter_model.safetensors").stat().st_size
+
+
+def _left_out(encoded: Mapping[str, EncodedSplit]) -> dict[str, int]:
+    cut = {f"{role}.cut": split.cut for role, split in encoded.items() if split.cut}
+    return cut | {f"{role}.overflow": split.dropped for role, split in encoded.items() if split.dropped}
+
+
+def _new_folder(context: TrialContext) -> Path:
+    folder = context.work / "attempt"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextmanager
+def _out_of_memory_is_ours() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as err:
+        raise GpuMemoryError(
+            f"out of device memory: {err}; lower per_device_train_batch_size, execution.eval_batch_size or lora.r"
+        ) from err

@@ -1,0 +1,177 @@
+"""One trial, top to bottom: fetch, load, train, evaluate, publish."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from job.checkpoint import Checkpoints
+from job.context import TrialContext
+from job.contract.config import PlannedTrial, Request, data_id
+from job.contract.documents import DataSummary, Example, Result, Scores, to_json
+from job.contract.errors import ResultError, TransientError
+from job.data import Rows, load_rows
+from job.events import write_events
+from job.measure import Measured, measure_lead, measure_model
+from job.progress import ProgressWriter
+from job.provenance import versions
+from job.publish import publish_attempt, publish_result, with_patience
+from job.recording import Recording, json_lines
+from job.source import fetch_data, fetch_model
+from job.stages import StageClock
+from job.stopping import StopSignal
+from job.store import Keys, Store
+from job.store.results import read_result
+from job.watchdog import Watchdog
+
+__all__ = ["run_trial"]
+
+logger = logging.getLogger(__name__)
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lorasweep"
+
+
+def run_trial(
+    trial: PlannedTrial,
+    *,
+    request: Request,
+    store: Store,
+    attempt: str,
+    work: Path,
+    log: Path,
+    stop: StopSignal,
+    startup_s: float,
+    on_hang: Callable[[str], None],
+) -> None:
+    """Bring one trial to a published result, from wherever an earlier attempt left it.
+
+    `startup_s` is the time the process took to get here. Raises SweepError; StoppedError after a SIGTERM.
+    """
+    if _is_done(store, trial):
+        logger.info("trial %s has a result already", trial.trial_id)
+        return
+    started_at = datetime.now(tz=UTC)
+    clock = StageClock(time.monotonic, startup_s=startup_s)
+    progress = ProgressWriter(store, trial_id=trial.trial_id, attempt=attempt, every_s=request.progress_every_s)
+    folder = work / trial.trial_id
+    with _watching(Watchdog(log=log, on_hang=on_hang)) as watchdog, _disk_full_is_transient(work):
+        context = TrialContext(
+            request=request, trial=trial, attempt=attempt, store=store, work=folder, stop=stop,
+            clock=clock, progress=progress, watchdog=watchdog, recording=Recording(clock),
+        )  # fmt: skip
+        progress.stage("data")
+        with clock.stage("data"):
+            model = fetch_model(request.model, cache=CACHE)
+            rows = _load_rows(context)
+            _publish_examples(context, rows)
+        if trial.kind == "lead":
+            measured = measure_lead(context, rows=rows, model_folder=model)
+        else:
+            measured = measure_model(context, rows=rows, model_folder=model)
+        progress.stage("publish")
+        with clock.stage("publish"):
+            _publish(context, measured, rows=rows, log=log, started_at=started_at)
+        Checkpoints(store, trial_id=trial.trial_id, attempt=attempt, spool=folder / "spool").remove_all()
+        progress.stage("done")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_done(store: Store, trial: PlannedTrial) -> bool:
+    """Whether a result verifies. One that does not stays where it is: only a person's `retry` removes it."""
+    return read_result(store, trial, full=False) is not None
+
+
+def _load_rows(context: TrialContext) -> Rows:
+    options = context.config.data
+    path = fetch_data(context.request.data, files=tuple(options.splits.values()), cache=CACHE)
+    rows = load_rows(path, source=context.request.data, options=options)
+    logger.info("rows: %s; left out: %s", {role: len(split) for role, split in rows.splits.items()}, dict(rows.dropped))
+    return rows
+
+
+def _publish_examples(context: TrialContext, rows: Rows) -> None:
+    """Put the scored rows once for all trials that share them. Raises ResultError when the store holds others."""
+    examples = [
+        Example(example_id=row.example_id, split=role, input=row.input, reference=row.target)
+        for role in ("validation", "test")
+        for row in rows.splits.get(role, ())
+    ]
+    key = Keys.examples(data_id(context.config.data))
+    if not with_patience(lambda: context.store.put_once(key, json_lines(examples)), stop=context.stop):
+        raise ResultError(f"{key} holds other rows than this trial scores, though the data's digest is the same")
+
+
+def _publish(context: TrialContext, measured: Measured, *, rows: Rows, log: Path, started_at: datetime) -> None:
+    """Write the attempt's files, upload them, and put the result once."""
+    trial, recording = context.trial, context.recording
+    folder = measured.folder
+    scores = Scores(trial_id=trial.trial_id, splits={s: recording.scores[s, measured.steps] for s in measured.final})
+    (folder / "scores.json").write_bytes(to_json(scores))
+    (folder / "predictions.jsonl").write_bytes(json_lines(recording.predictions))
+    (folder / "metrics.jsonl").write_bytes(recording.lines(measured.history))
+    write_events(
+        folder / "events",
+        history=measured.history,
+        evaluations=recording.evaluations,
+        every=context.request.execution.logging_steps,
+    )
+    shutil.copyfile(log, folder / "log.txt")
+    reference = publish_attempt(context.store, trial=trial, attempt=context.attempt, folder=folder, stop=context.stop)
+    result = Result(
+        trial_id=trial.trial_id,
+        adapter_id=trial.adapter_id,
+        config_id=trial.config_id,
+        attempt=context.attempt,
+        config=trial.config,
+        engine=measured.engine,
+        metrics={split: recording.metrics(split=split, step=measured.steps) for split in measured.final},
+        steps=measured.steps,
+        train_tokens=sum(record.tokens for record in measured.history),
+        seconds=context.clock.seconds(),
+        device=measured.device,
+        data=DataSummary(
+            digest=context.config.data.digest,
+            rows={role: len(split) for role, split in rows.splits.items()},
+            dropped={**rows.dropped, **measured.dropped},
+        ),
+        versions=versions(),
+        provenance=context.request.provenance,
+        adapter_bytes=measured.adapter_bytes,
+        started_at=started_at,
+        finished_at=datetime.now(tz=UTC),
+        manifest=reference,
+    )
+    publish_result(context.store, result=result, stop=context.stop)
+    logger.info("trial %s: %s", trial.trial_id, {s: _headline(result, s) for s in measured.final})
+
+
+def _headline(result: Result, split: str) -> dict[str, float]:
+    return {name: round(value.mean, 4) for name, value in result.metrics[split].items()}  # type: ignore[index]  # a split of `final`
+
+
+@contextmanager
+def _watching(watchdog: Watchdog) -> Iterator[Watchdog]:
+    watchdog.start()
+    try:
+        yield watchdog
+    finally:
+        watchdog.stop()
+
+
+@contextmanager
+def _disk_full_is_transient(work: Path) -> Iterator[None]:
+    """A full scratch disk is nobody's mistake in the spec: say where, how much is free, and try again later."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        free = shutil.disk_usage(work).free
+        raise TransientError(f"the disk is full: {err.filename or work} ({free:,} bytes free); make room") from err
