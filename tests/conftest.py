@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["servers.fixtures"]
+pytest_plugins = ["no_skips", "servers.fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from servers.go_tool import BuildFailedError, MissingGoError, built_program, cache_folder, required
+from servers.go_tool import BuildFailedError, MissingGoError, built_program, cache_folder
 from servers.s3_server import S3Bucket, S3Server, ServerNotReadyError, new_bucket, running_s3_server
 
 
@@ -118,11 +118,3 @@ def test_parallel_workers_build_once_and_a_failed_build_leaves_no_program(tmp_pa
         programs = set(workers.map(lambda _: built_program(environ), range(4)))
     assert [program.read_text(encoding="utf-8") for program in programs] == ["program\n"]
     assert calls.read_text(encoding="utf-8") == "call\n"
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [("true", True), ("1", True), ("", False), ("false", False), ("0", False)]
-)
-def test_ci_makes_the_server_required(value: str, expected: bool) -> None:
-    assert required({"CI": value}) is expected
-    assert not required({})

