@@ -36,9 +36,7 @@ def built_program(environ: Mapping[str, str], *, module: Path = MODULE) -> Path:
         return program
     go = shutil.which("go", path=environ.get("PATH"))
     if go is None:
-        raise MissingGoError(
-            "no `go` command: install Go 1.25 or newer to run the tests against a real S3 server"
-        )
+        raise MissingGoError("no `go` command: install Go 1.25 or newer to run the tests against a real S3 server")
     program.parent.mkdir(parents=True, exist_ok=True)
     with _locked(program.parent / "lock"):
         if not program.is_file():
