@@ -1,0 +1,318 @@
+"""The decision table: from what is planned, stored and observed, what to do next. Pure.
+
+Rules, in the order in which they are applied:
+- an ended submission: first a failure for each trial that it leaves without result and without a failure of its own,
+  then its end; it is forgotten only when that end is in the store;
+- a live submission is stopped when a trial of it is to stop, or when it waited too long; never because its trials are
+  done: a process that has published still tidies up;
+- a trial that was disrupted too often fails;
+- a group with open trials gets submission n+1 when the end of n is in the store, nothing live holds one of its trials
+  or trains the same adapter, the pause after a failure is over and a place is free.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, assert_never
+
+from controller.backend import Observed
+from controller.names import Naming
+from controller.states import Situation, TrialStatus, open_trials, states
+from job.contract.documents import Failure, Group, SubmissionEnd
+from job.contract.errors import PERMANENT_REASONS, ExitCode, FailureReason, failure_of_exit
+
+__all__ = ["Action", "Forget", "RecordEnd", "StopSubmission", "Submit", "WriteFailure", "decide", "settled"]
+
+# Of a wait that start_timeout_s ends: the reasons with a failure reason of their own.
+_WAIT_FAILURES: dict[str, FailureReason] = {"image": "image", "admission": "admission"}
+_READY = frozenset({"slot", "canary"})
+_QUEUE_WAITS = frozenset({"no_gpu", "quota", "queued", "suspended", "slot"})
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Make the group's submission of this number with these of its trials."""
+
+    name: str
+    number: int
+    group_id: str
+    trial_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFailure:
+    """Put the failure, once."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEnd:
+    """Put the submission's end, once."""
+
+    end: SubmissionEnd
+
+
+@dataclass(frozen=True, slots=True)
+class StopSubmission:
+    """Ask a live submission to end."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove what the backend keeps of an ended submission."""
+
+    name: str
+
+
+Action = Submit | WriteFailure | RecordEnd | StopSubmission | Forget
+
+
+def decide(situation: Situation, *, naming: Naming) -> tuple[Action, ...]:
+    """What to do now, in this order; nothing when everything is settled or only time can help."""
+    statuses = states(situation)
+    table = _Table(situation, naming, statuses)
+    return (*table.closings(), *table.stops(), *table.surrenders(), *table.submissions())
+
+
+def settled(situation: Situation, statuses: Mapping[str, TrialStatus]) -> bool:
+    """Whether every trial is in its final state and nothing is left in the backend."""
+    return not situation.observed and all(status.final for status in statuses.values())
+
+
+class _Ending(NamedTuple):
+    outcome: str
+    reason: FailureReason | None
+    """Of the trials that it leaves without result; None when it is no failure of theirs."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    situation: Situation
+    naming: Naming
+    statuses: Mapping[str, TrialStatus]
+
+    @property
+    def observed(self) -> Sequence[Observed]:
+        return self.situation.observed or ()
+
+    def closings(self) -> Iterator[Action]:
+        for seen in self.observed:
+            if seen.live:
+                continue
+            if seen.name in self.situation.ledger.ends:
+                yield Forget(seen.name)
+            else:
+                yield from self._close(seen)
+
+    def _close(self, seen: Observed) -> Iterator[Action]:
+        ending = self._ending(seen)
+        attempt = seen.attempt or seen.name
+        ended_at = seen.ended_at or self.situation.now
+        if ending.reason is not None:
+            for trial_id in self._left_by(seen, attempt):
+                yield WriteFailure(_failure(trial_id, attempt, ending.reason, ending.message, seen, ended_at))
+        yield RecordEnd(
+            SubmissionEnd(
+                name=seen.name,
+                group_id=seen.group_id,
+                number=seen.number,
+                trial_ids=seen.trial_ids,
+                attempt=seen.attempt,
+                outcome=ending.outcome,
+                exit_code=seen.exit_code,
+                reason=ending.reason,
+                message=ending.message,
+                started_at=seen.started_at,
+                ended_at=ended_at,
+            )
+        )
+
+    def _left_by(self, seen: Observed, attempt: str) -> list[str]:
+        """Trials without a result and without a failure of this attempt."""
+        records = {trial_id: self.situation.ledger.record(trial_id) for trial_id in seen.trial_ids}
+        return [
+            trial_id
+            for trial_id, record in records.items()
+            if record.result is None and record.corrupt is None and not record.failed_in(attempt)
+        ]
+
+    def _ending(self, seen: Observed) -> _Ending:
+        match seen.cause:
+            case "exited":
+                return self._exit(seen)
+            case "oom":
+                return _Ending("failed", "oom", _said(seen, "the system killed the process: out of memory"))
+            case "evicted":
+                return _Ending("disrupted", None, _said(seen, "evicted"))
+            case "lost":
+                return _Ending("disrupted", None, _said(seen, "the process is gone and nobody saw it end"))
+            case "deleted":
+                return _Ending("failed", "crash", _said(seen, f"submission {seen.name!r} was deleted from outside"))
+            case "killed":
+                return self._stop_ending(seen, "killed: it did not end within the grace period")
+            case unreachable:
+                assert_never(unreachable)
+
+    def _exit(self, seen: Observed) -> _Ending:
+        code = seen.exit_code
+        if code == ExitCode.DONE:
+            if self._left_by(seen, seen.attempt or seen.name):
+                return _Ending("failed", "result_missing", "the process reported success, but the store has no result")
+            return _Ending("done", None, "")
+        if code == ExitCode.STOPPED:
+            return self._stop_ending(seen, "stopped by SIGTERM")
+        if code == ExitCode.TRY_AGAIN:
+            return _Ending("retry", "unavailable", _said(seen, "the process asked to be tried again (exit 75)"))
+        reason = "crash" if code is None else failure_of_exit(code)
+        return _Ending("failed", reason, _said(seen, _exit_text(code)))
+
+    def _stop_ending(self, seen: Observed, message: str) -> _Ending:
+        asked = self.situation.limits.leaving or any(
+            self._to_stop(trial_id) or self._gave_up_waiting(trial_id, seen) for trial_id in seen.trial_ids
+        )
+        paused = self.situation.ledger.control.state == "paused"
+        return _Ending("stopped" if asked or paused else "disrupted", None, _said(seen, message))
+
+    def _to_stop(self, trial_id: str) -> bool:
+        """Whether the trial is open and someone, or a limit, wants it to end."""
+        status = self.statuses.get(trial_id)
+        return status is not None and (status.state == "stopped" or status.stopping)
+
+    def _gave_up_waiting(self, trial_id: str, seen: Observed) -> bool:
+        """Whether this controller failed the trial for waiting in this very submission."""
+        return self.situation.ledger.record(trial_id).failed_in(seen.name)
+
+    def stops(self) -> Iterator[Action]:
+        for seen in self.observed:
+            if not seen.live or seen.stopping:
+                continue
+            if late := self._waited_too_long(seen):
+                yield from late
+            asked = self.situation.limits.leaving or any(self._to_stop(trial_id) for trial_id in seen.trial_ids)
+            waited = any(self._gave_up_waiting(trial_id, seen) for trial_id in seen.trial_ids)
+            if asked or waited:
+                yield StopSubmission(seen.name)
+
+    def _waited_too_long(self, seen: Observed) -> tuple[WriteFailure, ...]:
+        """Failures for the trials of a submission whose wait is over its limit; the stop follows from them."""
+        if seen.state != "waiting":
+            return ()
+        limits, now = self.situation.limits, self.situation.now
+        queued = seen.scheduled_at is None and seen.wait_reason in _QUEUE_WAITS
+        limit_s = limits.queue_timeout_s if queued else limits.start_timeout_s
+        since = seen.submitted_at if queued else seen.scheduled_at or seen.submitted_at
+        if limit_s is None or since is None or (now - since).total_seconds() <= limit_s:
+            return ()
+        field, reason = _wait_limit(seen, queued=queued)
+        message = f"not running {limit_s:g} s after it was {'submitted' if queued else 'given a place'} ({field})"
+        return tuple(
+            WriteFailure(_failure(trial_id, seen.name, reason, _said(seen, message), seen, now))
+            for trial_id in self._left_by(seen, seen.name)
+        )
+
+    def surrenders(self) -> Iterator[Action]:
+        limit = self.situation.limits.max_disruptions
+        for trial_id, status in self.statuses.items():
+            if status.state != "pending":
+                continue
+            ledger = self.situation.ledger
+            if (count := ledger.disruptions(trial_id)) > limit:
+                last = ledger.ends_of(trial_id)[-1]
+                message = f"disrupted {count} times, more than max_disruptions={limit}; the last time: {last.message}"
+                yield WriteFailure(
+                    Failure(
+                        trial_id=trial_id,
+                        attempt=last.attempt or last.name,
+                        reason="disruptions",
+                        permanent=True,
+                        exit_code=last.exit_code,
+                        message=message,
+                        written_by="controller",
+                        at=self.situation.now,
+                    )
+                )
+
+    def submissions(self) -> Iterator[Submit]:
+        if self.situation.limits.leaving:
+            return
+        live = [seen for seen in self.observed if seen.live]
+        free = self.situation.limits.parallelism - len(live)
+        if self.situation.awaits_canary:
+            free = min(free, 1 - len(live))
+        adapter_of = {trial.trial_id: trial.adapter_id for trial in self.situation.plan.trials if trial.adapter_id}
+        taken = {adapter_of.get(trial_id, "") for seen in live for trial_id in seen.trial_ids}
+        # Retries queue behind first attempts, so that one bad trial holds nobody up.
+        for candidate in sorted(self._candidates(), key=lambda submit: submit.number):
+            adapters = {adapter_of[trial_id] for trial_id in candidate.trial_ids if trial_id in adapter_of}
+            if free <= 0:
+                return
+            if taken.isdisjoint(adapters):
+                yield candidate
+                taken |= adapters
+                free -= 1
+
+    def _candidates(self) -> Iterator[Submit]:
+        held = {trial_id for seen in self.observed if seen.live for trial_id in seen.trial_ids}
+        known = {seen.name for seen in self.observed}
+        exhausted = {trial_id for trial_id in self.statuses if self._exhausted(trial_id)}
+        for group in self.situation.plan.groups:
+            left = tuple(trial_id for trial_id in open_trials(group, self.statuses) if trial_id not in exhausted)
+            if not left or not held.isdisjoint(group.trial_ids):
+                continue
+            if any(self.statuses[trial_id].reason not in _READY for trial_id in left):
+                continue
+            number = self._next_number(group)
+            name = self.naming.submission(group.trial_ids, number)
+            if name not in known:  # ended, and its end is being recorded
+                yield Submit(name, number, group.group_id, left)
+
+    def _exhausted(self, trial_id: str) -> bool:
+        return self.situation.ledger.disruptions(trial_id) > self.situation.limits.max_disruptions
+
+    def _next_number(self, group: Group) -> int:
+        number = 1
+        while self.naming.submission(group.trial_ids, number) in self.situation.ledger.ends:
+            number += 1
+        return number
+
+
+def _wait_limit(seen: Observed, *, queued: bool) -> tuple[str, FailureReason]:
+    if queued:
+        return "queue_timeout_s", "queue_timeout"
+    return "start_timeout_s", _WAIT_FAILURES.get(seen.wait_reason or "", "start_timeout")
+
+
+def _failure(trial_id: str, attempt: str, reason: FailureReason, message: str, seen: Observed, at: datetime) -> Failure:
+    return Failure(
+        trial_id=trial_id,
+        attempt=attempt,
+        reason=reason,
+        permanent=reason in PERMANENT_REASONS,
+        exit_code=seen.exit_code,
+        message=message,
+        log_tail=seen.log_tail,
+        written_by="controller",
+        at=at,
+    )
+
+
+def _said(seen: Observed, message: str) -> str:
+    return f"{message}: {seen.text}" if seen.text else message
+
+
+def _exit_text(code: int | None) -> str:
+    if code is None:
+        return "the process ended and its exit code is unknown"
+    if code > 128:
+        try:
+            return f"the process ended by {signal.Signals(code - 128).name} (exit {code})"
+        except ValueError:
+            pass
+    return f"the process ended with exit {code}"

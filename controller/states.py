@@ -1,0 +1,185 @@
+"""The state and reason of every trial: one pure function, used for decisions, for `status` and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from controller.backend import Observed
+from controller.ledger import Ledger, TrialRecord
+from job.contract.documents import Failure, Group, Plan
+from job.contract.errors import FailureReason, TrialState, WaitReason
+
+__all__ = ["FINAL_STATES", "Limits", "Situation", "TrialStatus", "states"]
+
+FINAL_STATES: frozenset[TrialState] = frozenset({"succeeded", "failed", "stopped"})
+# A running job writes its progress every few seconds; five minutes of silence cover a slow load of weights.
+SILENCE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The spec's `execution` numbers that the controller keeps, and where it is in its own life."""
+
+    parallelism: int = 1
+    max_attempts: int = 3
+    max_disruptions: int = 20
+    max_failed_trials: int | None = None
+    """More failed trials than this stop the rest; None: never."""
+    queue_timeout_s: float | None = None
+    """From submission to a place; None: wait for ever."""
+    start_timeout_s: float | None = None
+    """From a place to a running process; None: wait for ever."""
+    backoff_s: float = 5.0
+    """Before the second attempt; doubles with every further one."""
+    backoff_limit_s: float = 300.0
+    canary: bool = False
+    """Submit no second group before one has run: a wrong image or Secret then costs one Job, not a thousand."""
+    leaving: bool = False
+    """The controller was told to end: stop what lives, submit nothing."""
+
+    def backoff(self, attempts: int) -> timedelta:
+        """The pause after so many failed attempts."""
+        doublings = min(attempts - 1, 30)
+        return timedelta(seconds=min(self.backoff_s * 2**doublings, self.backoff_limit_s))
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStatus:
+    """Where one trial is, in one word, with the reason and a sentence."""
+
+    state: TrialState
+    reason: FailureReason | WaitReason | None = None
+    text: str = ""
+    attempts: int = 0
+    """Failed attempts that count."""
+    name: str | None = None
+    """Its live submission."""
+    stopping: bool = False
+    """It is live, and somebody or a limit wants it to end."""
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that states and decisions depend on."""
+
+    plan: Plan
+    ledger: Ledger
+    observed: Sequence[Observed] | None
+    """None: nobody asked a backend, as in `status`; what runs is then told from progress documents."""
+    limits: Limits
+    now: datetime
+
+    @property
+    def awaits_canary(self) -> bool:
+        """Whether the first submission has yet to show that a process can start here."""
+        if not self.limits.canary or any(seen.started_at is not None for seen in self.observed or ()):
+            return False
+        return all(end.started_at is None for end in self.ledger.ends.values())
+
+
+def states(situation: Situation) -> dict[str, TrialStatus]:
+    """The status of every trial of the plan, in plan order."""
+    ledger, limits = situation.ledger, situation.limits
+    verdicts = {trial.trial_id: _verdict(ledger.record(trial.trial_id), limits) for trial in situation.plan.trials}
+    failed = sum(verdict is not None and verdict.state == "failed" for verdict in verdicts.values())
+    over_limit = limits.max_failed_trials is not None and failed > limits.max_failed_trials
+    live = {trial_id: seen for seen in situation.observed or () if seen.live for trial_id in seen.trial_ids}
+    open_trials = _Open(situation, live=live, over_limit=over_limit)
+    return {trial_id: verdict or open_trials.status(trial_id) for trial_id, verdict in verdicts.items()}
+
+
+def _verdict(record: TrialRecord, limits: Limits) -> TrialStatus | None:
+    """Succeeded or failed by what is stored; None while neither. A verified result wins over every failure."""
+    failures = record.counted_failures
+    if record.result is not None:
+        return TrialStatus("succeeded", attempts=len(failures))
+    if record.corrupt is not None:
+        return TrialStatus("failed", "result_corrupt", record.corrupt.message, len(failures))
+    if failures and (failures[-1].permanent or len(failures) >= limits.max_attempts):
+        return TrialStatus("failed", failures[-1].reason, _failure_text(failures), len(failures))
+    return None
+
+
+def _failure_text(failures: Sequence[Failure]) -> str:
+    newest = failures[-1]
+    return newest.message if newest.permanent or len(failures) == 1 else f"{newest.message} (attempt {len(failures)})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """States of trials that are neither succeeded nor failed."""
+
+    situation: Situation
+    live: Mapping[str, Observed]
+    over_limit: bool
+
+    def status(self, trial_id: str) -> TrialStatus:
+        record = self.situation.ledger.record(trial_id)
+        attempts = len(record.counted_failures)
+        stop = self._stop_text(trial_id)
+        if seen := self.live.get(trial_id):
+            return _live_status(seen, stop=stop, attempts=attempts)
+        if stop:
+            return TrialStatus("stopped", text=stop, attempts=attempts)
+        if self.situation.observed is None and (heard := self._heard_of(record)):
+            return heard
+        return self._pending(record, attempts)
+
+    def _stop_text(self, trial_id: str) -> str:
+        control = self.situation.ledger.control
+        if control.state == "stopped":
+            return "the run was stopped"
+        if trial_id in control.trials:
+            return "the trial was stopped"
+        if self.over_limit:
+            return f"more than max_failed_trials={self.situation.limits.max_failed_trials} trials failed"
+        return ""
+
+    def _heard_of(self, record: TrialRecord) -> TrialStatus | None:
+        """Running, as far as the store can tell: a process writes progress and its end is not recorded."""
+        progress = record.progress
+        if progress is None or record.failed_in(progress.attempt) or self.situation.ledger.has_ended(progress.attempt):
+            return None
+        silent_s = (self.situation.now - progress.updated_at).total_seconds()
+        attempts = len(record.counted_failures)
+        if silent_s > SILENCE_S:
+            text = f"no sign of life for {silent_s:.0f} s; `lorasweep run` goes on"
+            return TrialStatus("pending", text=text, attempts=attempts)
+        return TrialStatus("running", text=progress.stage, attempts=attempts)
+
+    def _pending(self, record: TrialRecord, attempts: int) -> TrialStatus:
+        if self.situation.ledger.control.state == "paused":
+            return TrialStatus("pending", "paused", "the run is paused", attempts)
+        if attempts:
+            failure = record.counted_failures[-1]
+            waited = self.situation.now - failure.at
+            pause = self.situation.limits.backoff(attempts)
+            # A clock that was set back must not turn a pause of seconds into one of hours.
+            if timedelta(0) <= waited < pause:
+                left = (pause - waited).total_seconds()
+                text = f"attempt {attempts} failed ({failure.reason}); next in {left:.0f} s"
+                return TrialStatus("pending", "backoff", text, attempts)
+        return TrialStatus("pending", "canary" if self.situation.awaits_canary else "slot", attempts=attempts)
+
+
+def _live_status(seen: Observed, *, stop: str, attempts: int) -> TrialStatus:
+    text = f"stopping: {stop}" if stop else seen.text
+    match seen.state:
+        case "waiting":
+            return TrialStatus("waiting", seen.wait_reason or "starting", text, attempts, seen.name, bool(stop))
+        case "running" | "ended":
+            return TrialStatus("running", None, text, attempts, seen.name, bool(stop))
+        case unreachable:
+            assert_never(unreachable)
+
+
+def open_trials(group: Group, statuses: Mapping[str, TrialStatus]) -> tuple[str, ...]:
+    """The group's trials that are not final."""
+    return tuple(trial_id for trial_id in group.trial_ids if not statuses[trial_id].final)
