@@ -61,6 +61,8 @@ class Rouge(evaluate.Metric):  # type: ignore[misc]  # `evaluate` ships no types
     def _compute(
         self, *, predictions: list[str], references: list[str], use_aggregator: bool = True
     ) -> dict[str, float] | dict[str, list[float]]:
+        if len(predictions) == 0:
+            raise ValueError("no pair of texts to score")
         scores = score_rouge(predictions=predictions, references=references)
         if not use_aggregator:
             return {name: list(scores[name]) for name in ROUGE_NAMES}
