@@ -1,0 +1,80 @@
+import re
+
+import pytest
+
+from job.card import model_card
+from job.contract.config import (
+    DataOptions,
+    GenerationOptions,
+    LoraOptions,
+    ModelOptions,
+    PlannedTrial,
+    PromptTemplate,
+    Request,
+    Source,
+    TrainingOptions,
+    TrialConfig,
+    adapter_id,
+    config_id,
+    trial_id,
+)
+from job.contract.documents import MetricValue
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def card(prompt: str, *, location: str = "/home/someone/models/base", label: str = "lora.r=8") -> str:
+    config = TrialConfig(
+        model=ModelOptions(digest=DIGEST),
+        data=DataOptions(digest=DIGEST, splits={"train": "t"}, columns={"input": "dialogue", "target": "summary"}),
+        prompt=PromptTemplate(prompt=prompt, completion=" {summary}"),
+        lora=LoraOptions(r=8, lora_alpha=16),
+        training=TrainingOptions(max_steps=3),
+        generation=GenerationOptions(max_new_tokens=5),
+        seed=0,
+    )
+    trial = PlannedTrial(
+        trial_id=trial_id(config), adapter_id=adapter_id(config), config_id=config_id(config),
+        letter="A", label=label, kind="lora", seed=0, config=config,
+    )  # fmt: skip
+    request = Request(
+        sweep="s", run="main", spec_sha256="0" * 64, trials=(trial,),
+        model=Source(kind="path", location=location, digest=DIGEST),
+        data=Source(kind="path", location="/home/someone/rows", digest=DIGEST),
+    )  # fmt: skip
+    return model_card(
+        request=request, trial=trial, fields=("dialogue",), generation={"max_new_tokens": 5},
+        metrics={"test": {"rougeL": MetricValue(mean=0.5, n=2)}},
+    )  # fmt: skip
+
+
+def snippet(text: str) -> str:
+    found = re.search(r"^(`{3,})python\n(.*?)^\1$", text, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[2]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Summarize.\n{dialogue}",
+        "```\n{dialogue}\n```",
+        "quotes \" and ' {dialogue}",
+        "{{literal}} {dialogue}",
+        "\\n {dialogue}",
+    ],
+)
+def test_the_snippet_is_python_whatever_the_prompt_says(prompt: str) -> None:
+    code = snippet(card(prompt))
+    compile(code, "card", "exec")
+    assert repr(prompt) in code
+
+
+def test_no_local_path_is_published() -> None:
+    text = card("{dialogue}")
+    assert "/home/someone" not in text
+    assert "BASE = 'base'" in text
+
+
+def test_a_label_cannot_add_a_column_to_a_table() -> None:
+    assert "x \\| y" in card("{dialogue}", label="x | y")
