@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from job.contract.errors import ConfigurationError, NotFoundError, ResultError, TransientError
 from job.store.keys import check_object, check_prefix, is_key
@@ -79,6 +80,11 @@ class FolderStore:
         source = self._path(key)
         with explained(source), _opened(source, key) as reader, write_whole(path) as temporary:
             _copy(reader, temporary)
+
+    def sha256(self, key: str) -> str:
+        path = self._path(key)
+        with explained(path), _opened(path, key) as reader:
+            return hashlib.file_digest(reader, "sha256").hexdigest()
 
     def stat(self, key: str) -> ObjectInfo | None:
         path = self._path(key)
@@ -171,16 +177,17 @@ class FolderStore:
 
 
 @contextmanager
-def _opened(path: Path, key: str) -> Iterator[BinaryIO]:
+def _opened(path: Path, key: str) -> Iterator[BufferedReader]:
     missing = NotFoundError(f"there is no {key!r} in this store: {path}")
     try:
         # Neither follow a link nor wait for the other end of a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         raise missing from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise missing
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise missing
         yield file
 
 
@@ -216,7 +223,7 @@ def _fill(temporary: Path, body: bytes) -> None:
     temporary.write_bytes(body)
 
 
-def _copy(reader: BinaryIO, temporary: Path) -> None:
+def _copy(reader: BufferedReader, temporary: Path) -> None:
     with temporary.open("wb") as writer:
         shutil.copyfileobj(reader, writer, 2**20)
 

@@ -55,6 +55,10 @@ class Store(Protocol):
         """Write the object to `path`, whole or not at all. Raises NotFoundError."""
         ...
 
+    def sha256(self, key: str) -> str:
+        """SHA-256 of the object's bytes as 64 hex digits, streamed. Raises NotFoundError."""
+        ...
+
     def stat(self, key: str) -> ObjectInfo | None:
         """The object's size and tag, or None."""
         ...
