@@ -1,0 +1,257 @@
+"""One split of a data source as a table of texts, read by `datasets` and kept in memory.
+
+Limits
+- `datasets` writes what it read as Arrow before it gives it back; that copy lives in a temporary folder for the length
+  of one call, so no earlier copy of a file of the same name is ever served, and nothing is written beside the data.
+- Each file is read whole: memory is about twice the size of the largest split.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import math
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from job.contract.errors import ConfigurationError, DataError, TransientError
+
+__all__ = ["Table", "nearest", "read_split"]
+
+SUFFIXES = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+class Table(NamedTuple):
+    """The rows of one split, in file order."""
+
+    name: str
+    """The split as messages call it."""
+    rows: int
+    columns: tuple[str, ...]
+    """All of them, also those that hold no text."""
+    values: Callable[[str, Sequence[int]], list[Any]]
+    """A column's values at some row numbers."""
+
+    def texts(self, column: str, numbers: Sequence[int]) -> list[str]:
+        """The column as text at these row numbers: numbers as Python writes them, null as the empty text, CRLF as LF,
+        no blanks around.
+
+        Raises DataError for an unknown column, and for a list or an object in it.
+        """
+        if column not in self.columns:
+            hint = nearest(column, self.columns)
+            raise DataError(f"{self.name}: no column {column!r}{hint}; there are {', '.join(map(repr, self.columns))}")
+        values = self.values(column, numbers)
+        return [
+            _text(value, place=f"{self.name}, column {column!r}, row {n}")
+            for value, n in zip(values, numbers, strict=True)
+        ]
+
+    def texts_or_none(self, column: str, numbers: Sequence[int]) -> list[str] | None:
+        """As `texts`, and None for a column that holds something else."""
+        try:
+            return self.texts(column, numbers)
+        except DataError:
+            return None
+
+
+def read_split(path: Path, *, split: str, kind: Literal["hub", "path", "s3"]) -> Table:
+    """The split of the source at `path`: a file of it, or of a hub dataset also a split's name.
+
+    A source that is one file is itself the split `train`, whole or in part (`train[:80%]`).
+    Raises DataError when there is no such file or split, or it cannot be read.
+    """
+    name = f"split {split!r} of {path}"
+    with tempfile.TemporaryDirectory(prefix="lorasweep-data-") as work:
+        if path.is_dir():
+            dataset = _from_folder(path, split=split, kind=kind, name=name, work=Path(work))
+        elif path.suffix.lower() == ".zip":
+            dataset = _from_zip(path, member=split, name=name, work=Path(work))
+        elif path.is_file():
+            dataset = _sliced(_from_file(path, name=name, work=Path(work)), path=path, split=split, name=name)
+        else:
+            raise DataError(f"{name}: there is no such file or folder")
+    columns = tuple(map(str, dataset.column_names))
+    return Table(name, dataset.num_rows, columns, lambda column, numbers: list(dataset.select(numbers)[column]))
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`, did you mean 'x'?`, or nothing when no word is near."""
+    close = get_close_matches(word, list(words), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _from_folder(folder: Path, *, split: str, kind: str, name: str, work: Path) -> Any:
+    relative = PurePosixPath(split)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise DataError(f"{name}: a split is a file inside the source; write its path below {folder}, without `..`")
+    if (folder / relative).is_file():
+        return _from_file(folder / relative, name=name, work=work)
+    if kind == "hub":
+        return _from_hub_folder(folder, split=split, name=name, work=work)
+    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    raise DataError(f"{name}: no such file{nearest(split, files)}; there are {_listed(files)}")
+
+
+def _from_zip(archive: Path, *, member: str, name: str, work: Path) -> Any:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = [entry.filename for entry in opened.infolist() if not entry.is_dir()]
+            if member not in names:
+                raise DataError(
+                    f"{name}: no such file in the archive{nearest(member, names)}; there are {_listed(names)}"
+                )
+            extracted = work / f"member{PurePosixPath(member).suffix}"
+            with opened.open(member) as source, extracted.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as err:  # damaged, encrypted, unknown compression
+        raise DataError(f"{name}: the archive cannot be read: {err}; write it again without a password") from err
+    return _from_file(extracted, name=name, work=work)
+
+
+def _from_file(file: Path, *, name: str, work: Path) -> Any:
+    """The file's rows. Its name takes no part: `datasets` would expand `*`, `?` and `[` in it."""
+    form = SUFFIXES.get(file.suffix.lower())
+    if form is None:
+        raise DataError(f"{name}: {file.name!r} is none of {', '.join(SUFFIXES)}, or a .zip that holds them")
+    if not file.stat().st_size:
+        raise DataError(f"{name}: {file.name!r} is empty")
+    link = work / f"rows{file.suffix.lower()}"
+    link.symlink_to(file.resolve())
+    with _reading(name):
+        return {"json": _from_json, "csv": _from_csv, "parquet": _from_parquet}[form](link, work / "arrow")
+
+
+def _from_json(file: Path, cache: Path) -> Any:
+    import datasets  # seconds; after all that can fail without it
+
+    dataset = datasets.Dataset.from_json(str(file), cache_dir=str(cache), keep_in_memory=True, parse_agent_traces=False)
+    # The reader turns a column of ISO dates into timestamps, and what was written is gone; it is text to us.
+    for column in [name for name, feature in dataset.features.items() if _is_temporal(feature)]:
+        texts = [record.get(column) for record in _json_records(file)]
+        dataset = dataset.remove_columns(column).add_column(column, texts)
+    return dataset
+
+
+def _from_csv(file: Path, cache: Path) -> Any:
+    """Every cell as it is written: a reader that guesses makes 1 of `001`, and nothing of `None` and `NA`."""
+    import datasets
+
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        header = next(csv.reader(opened), [])
+    repeated = sorted({column for column in header if header.count(column) > 1})
+    if not header or repeated:
+        raise ValueError(f"the header names column {repeated[0]!r} twice" if repeated else "there is no header")
+    features = datasets.Features({column: datasets.Value("string") for column in header})
+    return datasets.Dataset.from_csv(
+        str(file), cache_dir=str(cache), keep_in_memory=True, features=features, keep_default_na=False, na_filter=False
+    )
+
+
+def _from_parquet(file: Path, cache: Path) -> Any:
+    import datasets
+
+    return datasets.Dataset.from_parquet(str(file), cache_dir=str(cache), keep_in_memory=True)
+
+
+def _from_hub_folder(folder: Path, *, split: str, name: str, work: Path) -> Any:
+    import datasets
+
+    with _reading(name):
+        return datasets.load_dataset(str(folder), split=split, cache_dir=str(work / "arrow"), keep_in_memory=True)
+
+
+def _sliced(dataset: Any, *, path: Path, split: str, name: str) -> Any:
+    if split == path.name:
+        return dataset
+    import datasets
+
+    try:
+        instructions = datasets.ReadInstruction.from_spec(split).to_absolute({"train": dataset.num_rows})
+    except (ValueError, AssertionError) as err:
+        raise DataError(
+            f"{name}: the source is one file, so a split is {path.name!r}, 'train', or a part such as "
+            f"'train[:80%]'; {err}"
+        ) from err
+    return dataset.select([row for part in instructions for row in range(part.from_, part.to)])
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Maps what `datasets`, pandas and pyarrow raise to ours."""
+    import datasets
+    import pyarrow
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    except (
+        datasets.exceptions.DatasetsError,
+        pyarrow.ArrowException,
+        ValueError,
+        KeyError,
+        OSError,
+        StopIteration,
+    ) as err:
+        raise _our_error(err, name=name) from err
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _our_error(err: BaseException, *, name: str) -> DataError | ConfigurationError | TransientError:
+    """The innermost error says what is wrong with the file; the outer ones only that something is."""
+    cause = err
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        return TransientError(f"{name}: {tempfile.gettempdir()} has {free:,} bytes left; free some, or set TMPDIR")
+    if isinstance(cause, PermissionError):
+        return ConfigurationError(f"{name}: {cause}; give this user the right to read it")
+    first = (str(cause).strip().splitlines() or [""])[0]
+    return DataError(f"{name} cannot be read: {type(cause).__name__}: {first[:300]}; mend the file")
+
+
+def _is_temporal(feature: Any) -> bool:
+    kind = getattr(feature, "dtype", "")
+    return isinstance(kind, str) and kind.startswith(("timestamp", "date", "time"))
+
+
+def _json_records(file: Path) -> list[dict[str, Any]]:
+    text = file.read_text(encoding="utf-8-sig")
+    if text.lstrip().startswith("["):
+        return list(json.loads(text))
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _text(value: Any, *, place: str) -> str:
+    match value:
+        case str():
+            return value.replace("\r\n", "\n").strip()
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if math.isnan(value):
+            return ""  # how pandas writes a missing number into a Parquet file
+        case int() | float() | Decimal():
+            return str(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+    raise DataError(f"{place}: holds a {type(value).__name__}, not text: {str(value)[:60]!r}; name a column of text")
+
+
+def _listed(names: Sequence[str], limit: int = 12) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return (", ".join(map(repr, names[:limit])) or "none") + more
