@@ -23,6 +23,7 @@ from job.contract.errors import DataError, DivergedError, ResultError
 from job.contract.metric_names import names_of
 from job.generation import Decoding, Generated, generate_batch
 from job.metrics.installed import TextScores, score_texts
+from job.model import context_length
 from job.stopping import StopSignal
 
 if TYPE_CHECKING:
@@ -61,16 +62,15 @@ def evaluate_split(
     batch_size: int,
     end_token_id: int,
     pad_id: int,
-    context: int,
     seed: int,
     stop: StopSignal,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> SplitEvaluation:
     """Scores, headline numbers and texts of `rows`, each asked with its prompt alone.
 
-    `references` maps example ids to texts; `context` is the model's positions; `seed` decides what is sampled when
-    generation samples. `on_batch(done, total)` is called with rows after each batch. The model's modes and every
-    random state are as before afterwards.
+    `references` maps example ids to texts; `seed` decides what is sampled when generation samples. After each batch
+    `on_batch(done, total)` is called with counts of rows. Afterwards the model's modes and every random state are as
+    they were.
 
     Raises DataError for a row that cannot be asked, DivergedError for a loss that is not finite, GpuMemoryError when
     one row does not fit, StoppedError after SIGTERM.
@@ -81,7 +81,7 @@ def evaluate_split(
         options=generation,
         end_token_ids=_end_tokens(end_token_id, tokenizer=tokenizer),
         pad_id=pad_id,
-        context=context,
+        context=context_length(base.config),
     )
     _check_rows(rows, references=references, decoding=decoding)
     results: dict[int, _RowResult] = {}
