@@ -15,15 +15,17 @@ help: ## list the targets
 
 setup: .venv/.installed ## make .venv with the locked dependencies; quick when nothing changed
 
-# The stamp is removed first and made last, so an interrupted setup is done again.
+# A killed install can leave a package that looks installed and lacks files. So .installing stands while it works and
+# becomes the stamp at the end; found at the start, it means that the environment is to be made anew.
 .venv/.installed: pyproject.toml requirements/uv.txt requirements/dev.txt
 	@rm -f $@
-	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(MAKE) --no-print-directory .new-venv
+	@test ! -e .venv/.installing && .venv/bin/python -m pip --version >/dev/null 2>&1 || $(MAKE) --no-print-directory .new-venv
+	@touch .venv/.installing
 	@echo "installing the locked dependencies into .venv" >&2
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
 	@.venv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements/dev.txt
 	@.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+	@mv .venv/.installing $@
 
 .PHONY: .new-venv
 .new-venv:
