@@ -1,0 +1,1 @@
+"""What the scores show and how sure that is. Pure: arrays in, values out."""
