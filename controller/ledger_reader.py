@@ -1,0 +1,169 @@
+"""Reads the ledger from the store with few requests: every trial once, then only what may have changed.
+
+What changes a trial is its own job (so trials in live submissions are read at every poll), this controller (which
+says so with `touch`), and people, whose verbs all renew control.json: a new tag of it means that everything is read
+again. A full reading every few minutes covers what nobody announced.
+
+Limits
+- A result that is removed or damaged by hand is noticed with the next full reading.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from controller.ledger import CorruptResult, Ledger, TrialRecord
+from job.contract.base import Frozen
+from job.contract.config import PlannedTrial
+from job.contract.documents import (
+    DOCUMENT_LIMIT_BYTES,
+    Control,
+    Failure,
+    Plan,
+    Progress,
+    Retry,
+    SubmissionEnd,
+    parse,
+)
+from job.contract.errors import NotFoundError, ResultError
+from job.store import Keys, ObjectInfo, Store
+from job.store.results import read_result
+
+__all__ = ["LedgerReader", "read_control"]
+
+logger = logging.getLogger(__name__)
+FULL_READING_S = 300.0
+D = TypeVar("D", bound=Frozen)
+
+
+def read_control(store: Store) -> Control:
+    """What people asked for; running when nobody has. Raises ResultError when the document is not ours."""
+    try:
+        body = store.read(Keys.CONTROL, limit_bytes=DOCUMENT_LIMIT_BYTES)
+    except NotFoundError:
+        return Control()
+    return parse(Control, body, name=Keys.CONTROL)
+
+
+class LedgerReader:
+    """The newest known ledger of a run, and how to bring it up to date."""
+
+    def __init__(self, store: Store, plan: Plan, *, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._planned = {trial.trial_id: trial for trial in plan.trials}
+        self._monotonic = monotonic
+        self._control = Control()
+        self._control_tag: str | None = None
+        self._records: dict[str, TrialRecord] = {}
+        self._record_tags: dict[str, dict[str, str]] = {}
+        self._ends: dict[str, SubmissionEnd] = {}
+        self._end_tags: dict[str, str] = {}
+        self._full_at: float | None = None
+        self._touched: set[str] = set()
+
+    def touch(self, trial_ids: Iterable[str]) -> None:
+        """Read these trials again at the next reading, live or not."""
+        self._touched.update(trial_ids)
+
+    def read(self, *, live: Collection[str]) -> Ledger:
+        """The ledger now; `live` are the trials that a process may be writing to, or that have just ended.
+
+        Raises TransientError when the store does not answer; the next reading goes on from there.
+        """
+        self._read_control()
+        if self._full_at is None or self._monotonic() - self._full_at >= FULL_READING_S:
+            started = self._monotonic()
+            self._read_trials(self._store.list(Keys.TRIALS), self._planned)
+            self._full_at = started
+        else:
+            for trial_id in sorted((self._touched | set(live)) & self._planned.keys()):
+                self._read_trials(self._store.list(Keys.trial(trial_id)), [trial_id])
+        self._touched.clear()
+        self._read_ends()
+        return Ledger(control=self._control, trials=dict(self._records), ends=dict(self._ends))
+
+    def _read_control(self) -> None:
+        found = self._store.stat(Keys.CONTROL)
+        tag = "" if found is None else found.etag
+        if tag != self._control_tag:
+            self._full_at = None  # people's verbs renew control.json after what they wrote elsewhere
+            self._control = read_control(self._store)
+            self._control_tag = tag
+
+    def _read_ends(self) -> None:
+        for found in self._store.list(Keys.SUBMISSIONS):
+            if self._end_tags.get(found.key) != found.etag:
+                end = self._document(SubmissionEnd, found)
+                self._ends[end.name] = end
+                self._end_tags[found.key] = found.etag
+
+    def _read_trials(self, listing: Iterable[ObjectInfo], wanted: Collection[str]) -> None:
+        """Bring the wanted trials up to date from a listing that has every key of theirs."""
+        found_keys: dict[str, dict[str, ObjectInfo]] = {trial_id: {} for trial_id in wanted}
+        for found in listing:
+            trial_id, _, rest = found.key.removeprefix(Keys.TRIALS).partition("/")
+            # Files of attempts and checkpoints are not ours to read, and there are many.
+            if trial_id in found_keys and ("/" not in rest or rest.startswith(("failures/", "retries/"))):
+                found_keys[trial_id][found.key] = found
+        for trial_id, own in found_keys.items():
+            tags = {key: found.etag for key, found in own.items()}
+            before = self._record_tags.get(trial_id, {})
+            if tags != before:
+                changed = {key for key in tags.keys() | before.keys() if tags.get(key) != before.get(key)}
+                self._records[trial_id] = self._trial(self._planned[trial_id], own, changed)
+                self._record_tags[trial_id] = tags
+
+    def _trial(self, planned: PlannedTrial, own: Mapping[str, ObjectInfo], changed: Collection[str]) -> TrialRecord:
+        trial_id = planned.trial_id
+        record = self._records.get(trial_id, TrialRecord())
+        under_failures, under_retries = Keys.failures(trial_id), Keys.retries(trial_id)
+        if any(key.startswith(under_failures) for key in changed):
+            failures = [self._failure(found, trial_id) for key, found in own.items() if key.startswith(under_failures)]
+            record = replace(record, failures=tuple(failures))
+        if any(key.startswith(under_retries) for key in changed):
+            retries = [self._document(Retry, found) for key, found in own.items() if key.startswith(under_retries)]
+            record = replace(record, retries=tuple(retries))
+        if (key := Keys.progress(trial_id)) in changed:
+            record = replace(record, progress=self._progress(own[key]) if key in own else None)
+        if (key := Keys.result(trial_id)) in changed:
+            record = self._with_result(record, planned, own.get(key))
+        return record
+
+    def _with_result(self, record: TrialRecord, planned: PlannedTrial, found: ObjectInfo | None) -> TrialRecord:
+        if found is None:
+            return replace(record, result=None, corrupt=None)
+        try:
+            return replace(record, result=read_result(self._store, planned, full=False), corrupt=None)
+        except ResultError as err:
+            return replace(record, result=None, corrupt=CorruptResult(str(err), found.etag))
+
+    def _failure(self, found: ObjectInfo, trial_id: str) -> Failure:
+        try:
+            return self._document(Failure, found)
+        except ResultError as err:
+            # One unreadable failure must not stop the sweep; it still counts as an attempt.
+            logger.warning("unreadable failure counts as a crash: %s", err)
+            attempt = found.key.rsplit("/", 1)[-1].removesuffix(".json")
+            return Failure(
+                trial_id=trial_id,
+                attempt=attempt,
+                reason="crash",
+                permanent=False,
+                exit_code=None,
+                message=str(err),
+                written_by="job",
+                at=datetime.fromtimestamp(0, UTC),
+            )
+
+    def _progress(self, found: ObjectInfo) -> Progress | None:
+        try:
+            return self._document(Progress, found)
+        except (ResultError, NotFoundError):  # a convenience for people: never worth failing for
+            return None
+
+    def _document(self, document: type[D], found: ObjectInfo) -> D:
+        return parse(document, self._store.read(found.key, limit_bytes=DOCUMENT_LIMIT_BYTES), name=found.key)

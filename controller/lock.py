@@ -1,0 +1,68 @@
+"""One controller per run: a lock that the operating system takes back when its holder dies.
+
+A folder store is locked in the folder, so that two machines which share it see each other (where the file system has
+flock over the network). Another store is locked on this machine only; its names and conditional writes keep two
+controllers from doing harm, the lock only keeps them from doing everything twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from job.contract.base import sha256_hex
+from job.contract.errors import ConfigurationError, TransientError
+
+__all__ = ["lock_path", "run_lock"]
+
+_NAME = ".controller.lock"
+
+
+def lock_path(run_uri: str, *, environ: Mapping[str, str]) -> Path:
+    """Where the lock of a run is."""
+    if "://" not in run_uri:
+        return Path(run_uri) / _NAME
+    base = Path(environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    return base / "lorasweep" / "locks" / f"{sha256_hex(run_uri.encode())[:16]}.lock"
+
+
+@contextmanager
+def run_lock(path: Path, *, run_uri: str, now: datetime) -> Iterator[None]:
+    """Hold the run. Raises TransientError saying who holds it when somebody else does."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as err:
+        raise ConfigurationError(f"cannot lock run {run_uri}: {path}: {err.strerror}; choose another --store") from err
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise TransientError(
+                f"run {run_uri} already has a controller: {_holder(descriptor)}; watch it with `lorasweep status "
+                f"{run_uri} --watch`, or end it with Ctrl-C or `kill` and run this again"
+            ) from err
+        _sign(descriptor, now)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sign(descriptor: int, now: datetime) -> None:
+    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": now.isoformat(timespec="seconds")}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that has just started"
