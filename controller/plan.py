@@ -1,0 +1,149 @@
+"""A spec to the plan that every restart reads: pinned sources, trials, groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from controller.expand import Pins, expand
+from controller.group import group
+from controller.request import TRIALS_LIMIT_BYTES, request_of
+from controller.spec_file import LoadedSpec
+from job.contract.config import IDENTITY_VERSION, Source
+from job.contract.documents import DATA_LIMIT_BYTES, Group, Plan, parse, to_json
+from job.contract.errors import ConflictError, NotFoundError, SpecError
+from job.store import Keys, Store
+
+__all__ = ["earlier_plans", "make_plan", "open_plan", "pin_sources"]
+
+
+def make_plan(loaded: LoadedSpec, *, pins: Pins, earlier: Sequence[Plan], run: str, now: datetime) -> Plan:
+    """The plan of `loaded` with these pins; groups of `earlier` plans are kept where their trials are still wanted.
+
+    Raises SpecError for too many trials, and for one whose request is too large.
+    """
+    spec = loaded.spec
+    expansion = expand(spec, pins)
+    groups = group(
+        expansion.trials,
+        earlier=_groups(earlier),
+        trials_per_job=spec.execution.trials_per_job,
+        limit_bytes=TRIALS_LIMIT_BYTES,
+    )
+    plan = Plan(
+        identity_version=IDENTITY_VERSION,
+        spec_sha256=loaded.sha256,
+        sweep=spec.name,
+        run=run,
+        model=pins.model,
+        data=pins.data,
+        groups=groups,
+        trials=expansion.trials,
+        duplicates=expansion.duplicates,
+        warnings=expansion.warnings,
+        created_at=now,
+    )
+    _check_largest_request(loaded, plan)
+    return plan
+
+
+def open_plan(store: Store, loaded: LoadedSpec, *, run: str, repin: bool = False, now: Callable[[], datetime]) -> Plan:
+    """The run's plan for this spec: the stored one, or a new one that is now stored.
+
+    A new plan keeps the pins of the run's newest plan where the spec names the same places, so that a widened sweep
+    trains on the same bytes; `repin` looks again and replaces the stored plan if anything changed.
+    Raises SpecError for a place that cannot be pinned, ResultError for a stored plan that does not parse.
+    """
+    stored = read_plan(store, loaded.sha256)
+    if stored and not repin:
+        return _checked(stored)
+    earlier = [plan for plan in earlier_plans(store) if plan.identity_version == IDENTITY_VERSION]
+    pins = pin_sources(loaded, known=[] if repin else earlier)
+    if stored and Pins(stored.model, stored.data) == pins:
+        return _checked(stored)
+    plan = make_plan(loaded, pins=pins, earlier=earlier, run=run, now=now())
+    store.put_once(Keys.spec(loaded.sha256), loaded.text)
+    key, body = Keys.plan(loaded.sha256), to_json(plan)
+    if stored:
+        store.put(key, body)
+        return plan
+    if store.put_once(key, body):
+        return plan
+    winner = read_plan(store, loaded.sha256)
+    if winner is None:
+        raise ConflictError(f"{key} was taken and then removed by someone else; look at {store.uri} and run again")
+    return _checked(winner)
+
+
+def read_plan(store: Store, spec_sha256: str) -> Plan | None:
+    """The stored plan of a spec. Raises ResultError when it does not parse."""
+    key = Keys.plan(spec_sha256)
+    try:
+        return parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key)
+    except NotFoundError:
+        return None
+
+
+def earlier_plans(store: Store) -> list[Plan]:
+    """Every plan of the run, the newest first. Raises ResultError when one does not parse."""
+    keys = [found.key for found in store.list(Keys.PLANS) if found.key.endswith(".json")]
+    plans = [parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key) for key in keys]
+    return sorted(plans, key=lambda plan: (plan.created_at, plan.spec_sha256), reverse=True)
+
+
+def pin_sources(loaded: LoadedSpec, *, known: Sequence[Plan] = ()) -> Pins:
+    """Model and data with the digests of their bytes; a place that the newest `known` plan names is not read again.
+
+    Raises SpecError for a place that is missing or whose digest is not the one that the spec expects.
+    """
+    from job.source import pin_data, pin_model  # huggingface_hub costs half a second to import
+
+    spec = loaded.spec
+    newest = known[0] if known else None
+    model = newest and _still(newest.model, spec.model.id, spec.model.revision, loaded)
+    # A digest of data is over the files of its splits.
+    same_files = newest is not None and all(trial.config.data.splits == spec.data.splits for trial in newest.trials[:1])
+    data = newest and same_files and _still(newest.data, spec.data.source, spec.data.revision, loaded)
+    model = model or pin_model(spec.model.id, base=loaded.folder, revision=spec.model.revision)
+    data = data or pin_data(
+        spec.data.source, base=loaded.folder, revision=spec.data.revision, files=tuple(spec.data.splits.values())
+    )
+    _expect("model", spec.model.digest, model)
+    _expect("data", spec.data.digest, data)
+    return Pins(model=model, data=data)
+
+
+def _still(pinned: Source, place: str, revision: str | None, loaded: LoadedSpec) -> Source | None:
+    """The pin, if it is of the place that the spec names now."""
+    if pinned.kind == "path":
+        return pinned if str((loaded.folder / place).resolve()) == pinned.location else None
+    same = pinned.location.rstrip("/") == place.rstrip("/")
+    return pinned if same and revision in (None, pinned.revision) else None
+
+
+def _expect(field: str, digest: str | None, source: Source) -> None:
+    if digest is not None and digest != source.digest:
+        raise SpecError(
+            f"{field}.digest expects {digest}, but {source.location} holds {source.digest}; "
+            "restore those bytes, or write the new digest if they are meant"
+        )
+
+
+def _checked(plan: Plan) -> Plan:
+    if plan.identity_version != IDENTITY_VERSION:
+        raise SpecError(
+            f"the stored plan has identity version {plan.identity_version}, this release has {IDENTITY_VERSION}; "
+            "use another --run, or --repin to plan anew (trials get new ids and run again)"
+        )
+    return plan
+
+
+def _groups(plans: Sequence[Plan]) -> list[Group]:
+    """Of all plans, the oldest first: the first plan that names a trial fixed its group."""
+    return [found for plan in reversed(plans) for found in plan.groups]
+
+
+def _check_largest_request(loaded: LoadedSpec, plan: Plan) -> None:
+    sizes = {trial.trial_id: len(trial.model_dump_json(indent=1)) for trial in plan.trials}
+    if sizes:
+        request_of(loaded.spec, plan, max(plan.groups, key=lambda one: sum(sizes[trial] for trial in one.trial_ids)))

@@ -1,0 +1,76 @@
+"""A spec file as a sweep: read with limits, checked, and kept byte for byte."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from controller.spec import SweepSpec
+from controller.spec_check import check_tree
+from controller.spec_errors import InvalidSpecError, Problem, dotted
+from controller.yaml_tree import LIMIT_BYTES, Mark, parse_yaml
+from controller.yaml_tree import Path as TreePath
+from job.contract.base import sha256_hex
+from job.contract.errors import SpecError
+
+__all__ = ["LoadedSpec", "load_spec", "parse_spec"]
+
+# Terminal escapes and line ends of a hostile spec must not reach the terminal in an error message.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+class LoadedSpec(NamedTuple):
+    """A spec and the bytes that it came from."""
+
+    spec: SweepSpec
+    text: bytes
+    """Of the file; stored as they are."""
+    sha256: str
+    """Of the bytes; names the plan."""
+    folder: Path
+    """Where relative places in the spec start."""
+
+
+def load_spec(path: Path) -> LoadedSpec:
+    """The spec in the file.
+
+    Raises SpecError naming file, line and field of every mistake, and for a file that cannot be read.
+    """
+    text = _read(path)
+    return parse_spec(text, name=str(path), folder=path.resolve().parent)
+
+
+def parse_spec(text: bytes, *, name: str, folder: Path) -> LoadedSpec:
+    """The spec in `text`, which messages call `name`. Raises SpecError with every mistake."""
+    tree = parse_yaml(text, name=name)
+    try:
+        spec = check_tree(tree.value)
+    except InvalidSpecError as err:
+        lines = [_line(problem, name=name, marks=tree.marks) for problem in err.problems]
+        raise SpecError("\n".join(lines)) from err
+    return LoadedSpec(spec=spec, text=text, sha256=sha256_hex(text), folder=folder)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise SpecError(f"{path}: is a folder; name the YAML file in it")
+        if path.exists() and not path.is_file():
+            raise SpecError(f"{path}: is not a plain file")
+        with path.open("rb") as file:
+            return file.read(LIMIT_BYTES + 1)
+    except FileNotFoundError as err:
+        raise SpecError(f"{path}: no such file; relative paths start at {Path.cwd()}") from err
+    except OSError as err:
+        raise SpecError(f"{path}: cannot be read: {err.strerror}") from err
+
+
+def _line(problem: Problem, *, name: str, marks: Mapping[TreePath, Mark]) -> str:
+    known = problem.path
+    while known and known not in marks:
+        known = known[:-1]
+    mark = marks.get(known, Mark(line=1, column=1))
+    message = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", f"{dotted(problem.path)}: {problem.message}").replace("\n", " ")
+    return f"{name}:{mark.line}:{mark.column}: {message}"
