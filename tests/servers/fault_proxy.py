@@ -1,0 +1,208 @@
+"""An HTTP proxy on a port of this machine that breaks chosen requests, down to the level of TCP.
+
+It reads a request's head, takes the first fault that matches, and otherwise relays both ways until the server closes;
+`Connection: close` goes upstream, so that every request comes over a connection of its own and is seen.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The proxy answers by itself with this S3 error, or with an empty 200; the server sees nothing."""
+
+    status: int
+    code: str = ""
+    date: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The connection is reset as soon as the request's head is there."""
+
+
+@dataclass(frozen=True)
+class LoseReply:
+    """The server does the work; its reply is lost in a reset."""
+
+
+@dataclass(frozen=True)
+class Truncate:
+    """The reply's head and so many bytes of its body arrive, then the connection ends."""
+
+    body_bytes: int
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The request waits in the proxy: `reached` is set, and it goes on when `go_on` is."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+
+Fault = Answer | Reset | LoseReply | Truncate | Hold
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request that came to the proxy."""
+
+    method: str
+    target: str
+
+
+@dataclass
+class _Planned:
+    fault: Fault
+    method: str
+    text: str
+    left: int
+
+
+class FaultProxy:
+    """Stands before one server; `inject` says what to break next."""
+
+    def __init__(self, upstream: str) -> None:
+        parts = urlsplit(upstream)
+        self._upstream = (parts.hostname or "", parts.port or 80)
+        self._lock = threading.Lock()
+        self._planned: list[_Planned] = []
+        self._listener = _listener(0)
+        self.port: int = self._listener.getsockname()[1]
+        self.seen: list[Seen] = []
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def inject(self, fault: Fault, *, method: str = "", text: str = "", times: int = 1) -> None:
+        """Break the next `times` requests of that method whose target has `text` in it."""
+        with self._lock:
+            self._planned.append(_Planned(fault, method, text, times))
+
+    def go_down(self) -> None:
+        """Refuse connections until `come_up`."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def come_up(self) -> None:
+        self._listener = _listener(self.port)
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        client.settimeout(DEADLINE_S)
+        with client, suppress(OSError):
+            request = _read_head(client)
+            if not request:
+                return
+            method, target = request.split(b" ", 2)[:2]
+            seen = Seen(method.decode(), target.decode())
+            fault = self._take(seen)
+            match fault:
+                case Answer():
+                    _answer(client, request, fault)
+                case Reset():
+                    _reset(client)
+                case Hold():
+                    fault.reached.set()
+                    fault.go_on.wait(DEADLINE_S)
+                    self._relay(client, request, None)
+                case _:
+                    self._relay(client, request, fault)
+
+    def _take(self, seen: Seen) -> Fault | None:
+        with self._lock:
+            self.seen.append(seen)
+            for planned in self._planned:
+                if planned.left and planned.method in ("", seen.method) and planned.text in seen.target:
+                    planned.left -= 1
+                    return planned.fault
+        return None
+
+    def _relay(self, client: socket.socket, request: bytes, fault: LoseReply | Truncate | None) -> None:
+        with socket.create_connection(self._upstream, timeout=DEADLINE_S) as server:
+            first, rest = request.split(b"\r\n", 1)
+            server.sendall(first + b"\r\nConnection: close\r\n" + rest)
+            threading.Thread(target=_pump, args=(client, server), daemon=True).start()
+            if fault is None:
+                _pump(server, client)
+                return
+            reply = b"".join(iter(lambda: server.recv(65536), b""))
+            if isinstance(fault, Truncate):
+                client.sendall(reply[: reply.index(b"\r\n\r\n") + 4 + fault.body_bytes])
+            else:
+                _reset(client)
+
+
+@contextmanager
+def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
+    """A proxy for as long as the block lasts."""
+    proxy = FaultProxy(upstream)
+    try:
+        yield proxy
+    finally:
+        proxy.go_down()
+
+
+def _listener(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port), backlog=128)
+
+
+def _read_head(client: socket.socket) -> bytes:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        chunk = client.recv(65536)
+        if not chunk:
+            return b""
+        head += chunk
+    return head
+
+
+def _answer(client: socket.socket, request: bytes, answer: Answer) -> None:
+    head, _, body = request.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
+    left = 0 if b"expect" in fields else int(fields.get(b"content-length", b"0")) - len(body)
+    while left > 0:  # a reply before the body is read could be lost in a reset
+        left -= len(client.recv(65536))
+    page = f"<Error><Code>{answer.code}</Code><Message>{answer.text}</Message></Error>" if answer.code else ""
+    date = f"Date: {answer.date}\r\n" if answer.date else ""
+    client.sendall(
+        f"HTTP/1.1 {answer.status} -\r\n{date}Content-Type: application/xml\r\n"
+        f"Content-Length: {len(page.encode())}\r\nConnection: close\r\n\r\n{page}".encode()
+    )
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+
+
+def _reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+__all__ = ["Answer", "Fault", "FaultProxy", "Hold", "LoseReply", "Reset", "Seen", "Truncate", "fault_proxy"]
