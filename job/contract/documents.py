@@ -33,8 +33,10 @@ __all__ = [
     "Progress",
     "Result",
     "Retry",
+    "ScoredSplit",
     "Scores",
     "Seconds",
+    "SettingValue",
     "SplitScores",
     "StepRecord",
     "SubmissionEnd",
@@ -48,6 +50,7 @@ DATA_LIMIT_BYTES = 512 * 2**20
 """Plans, scores and predictions grow with trials and rows."""
 
 Split = Literal["train", "validation", "test"]
+ScoredSplit = Literal["validation", "test"]
 SettingValue = bool | int | float | str | None
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 D = TypeVar("D", bound=Frozen)
@@ -114,6 +117,8 @@ class Control(Frozen):
     state: Literal["running", "paused", "stopped"] = "running"
     trials: dict[TrialId, Literal["stop"]] = Field(default_factory=dict)
     """Trials stopped one by one; a retry takes the entry away."""
+    spec_sha256: Sha256 | None = None
+    """Of the newest `run`: which of the run's plans the verbs without a spec file are about."""
     updated_at: datetime | None = None
 
 
@@ -227,7 +232,7 @@ class Result(Frozen):
     config: TrialConfig
     engine: Literal["reference", "lanes", "none"]
     """`none`: nothing was trained."""
-    metrics: dict[Literal["validation", "test"], dict[str, MetricValue]]
+    metrics: dict[ScoredSplit, dict[str, MetricValue]]
     steps: Count
     train_tokens: Count
     """Non-padding tokens that went through the model in training."""
@@ -295,14 +300,14 @@ class Scores(Frozen):
 
     schema_version: Literal[1] = 1
     trial_id: TrialId
-    splits: dict[Literal["validation", "test"], SplitScores]
+    splits: dict[ScoredSplit, SplitScores]
 
 
 class Prediction(Frozen):
     """One generated text; a line of predictions.jsonl."""
 
     example_id: str
-    split: Literal["validation", "test"]
+    split: ScoredSplit
     step: Count
     text: str
     token_ids: tuple[int, ...]
@@ -327,7 +332,7 @@ class EvaluationRecord(Frozen):
 
     kind: Literal["evaluation"] = "evaluation"
     step: Count
-    split: Literal["validation", "test"]
+    split: ScoredSplit
     metrics: dict[str, MetricValue]
 
 
@@ -335,6 +340,6 @@ class Example(Frozen):
     """One scored row; a line of examples.jsonl."""
 
     example_id: str
-    split: Literal["validation", "test"]
+    split: ScoredSplit
     input: str
     reference: str
