@@ -1,8 +1,8 @@
 """A store in a local or shared folder.
 
 An object is a file: written beside its place, brought to the disk, then renamed. Writers hold the root's lock
-shared for the instant of the rename and a conditional delete holds it alone, so a tag that was compared is the tag
-of what is deleted.
+shared while they rename, and a delete holds it alone: the tag that it compared is the tag of what it removes, and no
+folder that it takes away as empty is in use.
 
 Limits
 - Needs hard links and flock, as ext4, XFS, Btrfs, APFS, tmpfs and NFSv4 have them.
@@ -106,7 +106,7 @@ class FolderStore:
                     return False
                 path.unlink()
                 flush_folder(path.parent)
-            self._remove_empty(path.parent)
+                self._remove_empty(path.parent)
         return True
 
     def discard_unfinished(self, prefix: str, *, before: datetime) -> int:
@@ -124,7 +124,7 @@ class FolderStore:
 
     def _inside(self, key: str) -> Path:
         path = self._root / key
-        if Path(os.path.realpath(path)) != path:
+        if Path(os.path.realpath(path)) != path or path.is_symlink():  # the second: a link to itself
             raise ResultError(f"{path} passes through a symbolic link; a store holds plain files only. Remove the link")
         return path
 
@@ -134,20 +134,20 @@ class FolderStore:
             flush(temporary)
             with self._locked(fcntl.LOCK_SH):
                 temporary.replace(path)
-            flush_folder(path.parent)
+                flush_folder(path.parent)
 
     def _link(self, temporary: Path, path: Path) -> bool:
         """True when `path` is new and now holds the temporary's bytes, False when it was taken."""
         try:
             with self._locked(fcntl.LOCK_SH):
                 os.link(temporary, path)
+                flush_folder(path.parent)
         except FileExistsError:
             return False
         except OSError as err:
             if err.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
                 raise
             raise ConfigurationError(f"{path}: this file system has no hard links; choose another place") from err
-        flush_folder(path.parent)
         return True
 
     @contextmanager
