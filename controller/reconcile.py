@@ -80,6 +80,8 @@ class Outcome:
     kind: Literal["settled", "stop", "interrupt"]
     statuses: Mapping[str, TrialStatus]
     ledger: Ledger
+    submissions: int
+    """Made by this loop; 0 says that there was nothing to do."""
 
 
 def reconcile(controller: Controller) -> Outcome:
@@ -88,6 +90,7 @@ def reconcile(controller: Controller) -> Outcome:
     Raises TransientError when store or backend do not answer for half an hour.
     """
     patience = _Patience(controller.clock, controller.watcher)
+    submissions = 0
     while True:
         wish = controller.wish()
         try:
@@ -95,11 +98,12 @@ def reconcile(controller: Controller) -> Outcome:
             statuses = states(situation)
             controller.watcher.update(situation, statuses)
             if wish is None and settled(situation, statuses):
-                return Outcome("settled", statuses, situation.ledger)
+                return Outcome("settled", statuses, situation.ledger, submissions)
             if wish is not None and (controller.backend.outlives_controller or not situation.observed):
-                return Outcome(wish, statuses, situation.ledger)
+                return Outcome(wish, statuses, situation.ledger, submissions)
             for action in decide(situation, naming=controller.naming):
                 act(controller, action, situation.ledger)
+                submissions += isinstance(action, Submit)
         except TransientError as err:
             patience.bear(err)
         else:

@@ -1,0 +1,157 @@
+"""`lorasweep VERB`: the argument parser, and one module per verb that is imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from controller.logs import configure_logging
+from job.contract.errors import ExitCode, SweepError
+
+__all__ = ["main"]
+
+logger = logging.getLogger(__name__)
+
+
+class _Verb(NamedTuple):
+    module: str
+    help: str
+    add: Callable[[argparse.ArgumentParser], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; gives the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
+    configure_logging(os.environ)
+    try:
+        code = _function(arguments.verb)(arguments)
+        sys.stdout.flush()
+    except SweepError as err:
+        sys.stderr.write(f"lorasweep {arguments.verb}: {err}\n")
+        return int(err.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("lorasweep: interrupted\n")
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has seen enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DONE)
+    except Exception:  # the one place where nothing may pass: an exit code is owed
+        logger.exception("this is a bug in lorasweep, not in your sweep; please report it with the lines below")
+        return int(ExitCode.BUG)
+    return code
+
+
+def _function(verb: str) -> Callable[[argparse.Namespace], int]:
+    module = import_module(f"controller.cli.{_VERBS[verb].module}")
+    function: Callable[[argparse.Namespace], int] = getattr(module, f"run_{verb}")
+    return function
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(int(ExitCode.MISTAKE), f"{self.prog}: {message}\n")
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="lorasweep",
+        description="Fine-tune one base model many times with LoRA, and say what the evidence shows.",
+        epilog="RUN: a spec file (with --store, --run) or <root>/<sweep>/<run>. TRIAL: a letter or the start of an id.",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
+    for name, verb in _VERBS.items():
+        added = verbs.add_parser(name, help=verb.help, description=verb.help[0].upper() + verb.help[1:] + ".")
+        verb.add(added)
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is not None and first not in _VERBS:
+        near = difflib.get_close_matches(first, _VERBS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"verbs are {', '.join(_VERBS)}"
+        parser.error(f"unknown verb {first!r}; {hint}")
+    return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", choices=["text", "json"], default="text", help="what stdout gets (default: text)")
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store", metavar="URI", help="store root, a folder or s3://bucket/prefix (default: the spec's)"
+    )
+    parser.add_argument("--run", metavar="NAME", help="which run of the sweep (default: main)")
+
+
+def _add_spec(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", type=Path, metavar="SPEC", help="the sweep, a YAML file")
+    _add_output(parser)
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser)
+    _add_place(parser)
+    parser.add_argument(
+        "--repin", action="store_true", help="look up model and data again, where an earlier run pinned them"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_plan(parser)
+    parser.add_argument("--backend", choices=["local"], default="local", help="where the trials run (default: local)")
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="RUN", help="a spec file, or <root>/<sweep>/<run>")
+    _add_output(parser)
+    _add_place(parser)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    parser.add_argument("--watch", action="store_true", help="go on until the run is finished")
+
+
+def _add_trial(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    parser.add_argument("trial", metavar="TRIAL", nargs="?", help="a letter or the start of an id (default: all)")
+
+
+def _add_logs(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    parser.add_argument("trial", metavar="TRIAL", nargs="?", help="a letter or the start of an id (default: what runs)")
+    parser.add_argument("--tail", type=int, metavar="LINES", help="only the last lines")
+
+
+def _add_clean(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--all", action="store_true", help="remove the whole run, results and all")
+
+
+_VERBS: dict[str, _Verb] = {
+    "validate": _Verb("plan", "check a spec and say every mistake in it", _add_spec),
+    "plan": _Verb(
+        "plan", "list the trials of a spec, what exists of them already, and what they cost at most", _add_plan
+    ),
+    "run": _Verb("run", "bring every trial of a spec to its result and write the report", _add_run),
+    "status": _Verb("status", "say where every trial of a run is", _add_status),
+    "logs": _Verb("logs", "print what the newest process of a trial wrote", _add_logs),
+    "report": _Verb("report", "write the report of a run from what is in its store", _add_target),
+    "stop": _Verb("stop", "end a run or one trial; what is finished is kept", _add_trial),
+    "retry": _Verb("retry", "give failed or stopped trials a new start", _add_trial),
+    "clean": _Verb("clean", "remove what a run no longer needs, or the whole run", _add_clean),
+    "schema": _Verb("plan", "print the JSON Schema of a spec", _add_output),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

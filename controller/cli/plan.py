@@ -1,0 +1,70 @@
+"""validate, plan, schema: what a spec asks for, before anything is created."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from controller.configurations import count
+from controller.expand import Pins
+from controller.outlook import Outlook, outlook_of
+from controller.plan import make_plan, preview_plan
+from controller.plan_text import outlook_text
+from controller.spec import SweepSpec
+from controller.spec_file import LoadedSpec, load_spec
+from controller.spec_warnings import warnings_of
+from job.contract.config import Source
+from job.contract.errors import ExitCode, SpecError
+
+__all__ = ["run_plan", "run_schema", "run_validate"]
+
+# Beyond, requests are sized by `plan` alone: `validate` is to answer at once.
+_SIZED_TRIALS = 2_000
+
+
+def run_validate(args: argparse.Namespace) -> int:
+    """Check the spec at `args.spec`. Raises SpecError with every mistake; with JSON output they go to stdout as well."""
+    try:
+        loaded = load_spec(args.spec)
+        _check_sizes(loaded)
+    except SpecError as err:
+        if args.output == "json":
+            _write_json({"ok": False, "errors": str(err).splitlines()})
+        raise
+    warnings = [*warnings_of(loaded.spec), *_missing_places(loaded)]
+    if args.output == "json":
+        _write_json({"ok": True, "trials": count(loaded.spec), "sha256": loaded.sha256, "warnings": warnings})
+    else:
+        sys.stdout.write(f"ok: {_counted(loaded.spec)}\n")
+    _warn(warnings)
+    return ExitCode.DONE
+
+
+def run_plan(args: argparse.Namespace) -> int:
+    """Say what `lorasweep run` with the same arguments would do; writes nothing."""
+    from controller.cli.target import naming_of
+    from job.store import open_store
+
+    loaded = load_spec(args.spec)
+    naming = naming_of(loaded.spec, store=args.store, run=args.run)
+    store = open_store(naming.run_uri)
+    preview = preview_plan(store, loaded, run=naming.run, repin=args.repin, now=lambda: datetime.now(UTC))
+    outlook = outlook_of(loaded.spec, preview, store=store, naming=naming)
+    if args.output == "json":
+        _write_json(outlook.as_json())
+    else:
+        sys.stdout.write(outlook_text(outlook))
+    _warn(preview.plan.warnings)
+    return ExitCode.DONE
+
+
+def run_schema(args: argparse.Namespace) -> int:
+    """Print the JSON Schema of a spec; `args.output` makes no difference."""
+    from controller.schema import schema_text
+
+    sys.stdout.write(schema_text())
+    return ExitCode.DONE

@@ -1,0 +1,188 @@
+"""`lorasweep run SPEC`: every trial to its result, then the report."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from controller.backend import Backend
+from controller.cli.ending import say_ending, write_outcome
+from controller.cli.target import naming_of
+from controller.interrupts import Interrupts
+from controller.ledger_reader import LedgerReader, read_control
+from controller.local import JOB_COMMAND, LocalBackend, state_folder
+from controller.lock import lock_path, run_lock
+from controller.names import Naming
+from controller.plan import open_plan
+from controller.reconcile import Clock, Controller, Outcome, reconcile
+from controller.request import request_of
+from controller.slots import find_slots
+from controller.spec import ExecutionSection, SweepSpec
+from controller.spec_file import LoadedSpec, load_spec
+from controller.states import Limits
+from controller.terminal import Display, LiveTable, PlainLines
+from job.contract.config import Provenance, Request
+from job.contract.documents import Group, Plan, to_json
+from job.contract.errors import ExitCode
+from job.store import Keys, Store, open_store
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["limits_of", "run_run", "run_sweep"]
+
+
+def run_run(args: argparse.Namespace) -> int:
+    """Run the sweep of a spec file; 0 when every trial succeeded, 1 when it finished otherwise."""
+    loaded = load_spec(args.spec)
+    naming = naming_of(loaded.spec, store=args.store, run=args.run)
+    return run_sweep(loaded, naming=naming, repin=args.repin, output=args.output)
+
+
+def run_sweep(
+    loaded: LoadedSpec,
+    *,
+    naming: Naming,
+    repin: bool = False,
+    output: str = "text",
+    command: Sequence[str] = JOB_COMMAND,
+) -> int:
+    """As `lorasweep run`, with any command in the place of the job."""
+    with run_lock(lock_path(naming.run_uri, environ=os.environ), run_uri=naming.run_uri, now=_now()):
+        store = open_store(naming.run_uri)
+        plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
+        set_running(store, plan)
+        backend = _backend(naming, command=command)
+        interrupts = Interrupts()
+        interrupts.install()
+        display = _display()
+        try:
+            outcome = _reconcile(
+                loaded.spec,
+                plan,
+                naming=naming,
+                store=store,
+                backend=backend,
+                display=display,
+                interrupts=interrupts,
+            )
+        except KeyboardInterrupt:
+            for seen in backend.observe():
+                backend.kill(seen.name)
+            raise
+        finally:
+            display.close()
+        return _finish(outcome, loaded, naming=naming, store=store, plan=plan, output=output)
+
+
+def limits_of(execution: ExecutionSection, *, capacity: int) -> Limits:
+    """The controller's own numbers: the spec's, within what the backend can run at once."""
+    return Limits(
+        parallelism=min(execution.parallelism, capacity),
+        max_attempts=execution.max_attempts,
+        max_disruptions=execution.max_disruptions,
+        max_failed_trials=execution.max_failed_trials,
+        queue_timeout_s=execution.queue_timeout_s,
+        start_timeout_s=execution.start_timeout_s,
+    )
+
+
+def set_running(store: Store, plan: Plan) -> None:
+    """Say in the store that this plan's trials are wanted; single trials that were stopped stay stopped."""
+    control = read_control(store)
+    wanted = control.model_copy(update={"state": "running", "spec_sha256": plan.spec_sha256})
+    if wanted != control or store.stat(Keys.CONTROL) is None:
+        store.put(Keys.CONTROL, to_json(wanted.model_copy(update={"updated_at": _now()})))
+
+
+def provenance_of(folder: Path, environ: Mapping[str, str]) -> Provenance:
+    """Which code this is: the commit of the checkout that the package runs from, and the image if there is one."""
+    commit = environ.get("LORASWEEP_GIT_COMMIT") or _git_commit(folder)
+    return Provenance(git_commit=commit, image=environ.get("LORASWEEP_IMAGE"))
+
+
+def _reconcile(
+    spec: SweepSpec,
+    plan: Plan,
+    *,
+    naming: Naming,
+    store: Store,
+    backend: Backend,
+    display: Display,
+    interrupts: Interrupts,
+) -> Outcome:
+    provenance = provenance_of(Path(__file__).resolve().parent, os.environ)
+
+    def make_request(trial_ids: tuple[str, ...], adapters: Mapping[str, str]) -> Request:
+        group = Group(group_id="-".join(trial_ids[:1]), trial_ids=trial_ids)
+        return request_of(spec, plan, group, provenance=provenance, adapters=adapters)
+
+    limits = limits_of(spec.execution, capacity=backend.capacity)
+    display.say(f"{plan.sweep}: {len(plan.trials)} trials, {limits.parallelism} at a time, kept in {naming.run_uri}")
+    for warning in plan.warnings:
+        display.say(f"warning: {warning}")
+    return reconcile(
+        Controller(
+            plan=plan,
+            naming=naming,
+            store=store,
+            reader=LedgerReader(store, plan, monotonic=time.monotonic),
+            backend=backend,
+            limits=limits,
+            make_request=make_request,
+            watcher=display,
+            clock=Clock(now=_now, monotonic=time.monotonic, sleep=interrupts.sleep),
+            wish=lambda: interrupts.wish,
+        )
+    )
+
+
+def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Store, plan: Plan, output: str) -> int:
+    if outcome.kind != "settled":
+        say_ending(outcome, naming=naming, resume=shlex.join(["lorasweep", *sys.argv[1:]]), write=sys.stderr.write)
+        return int(ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED)
+    write_outcome(outcome, loaded.spec, plan=plan, naming=naming, report=None, output=output)
+    succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
+    return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
+
+
+def _backend(naming: Naming, *, command: Sequence[str]) -> LocalBackend:
+    folder = state_folder(os.environ, naming.run_uri)
+    return LocalBackend(folder, run_uri=naming.run_uri, slots=find_slots(os.environ), command=command)
+
+
+def _display() -> Display:
+    if os.environ.get("LORASWEEP_LOG") == "json":
+        return PlainLines(lambda line: logger.info(line.rstrip()), monotonic=time.monotonic)
+    if sys.stderr.isatty():
+        return LiveTable(Console(stderr=True))
+    return PlainLines(sys.stderr.write, monotonic=time.monotonic)
+
+
+def _git_commit(folder: Path) -> str | None:
+    if not (folder.parent / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607  (git is wherever the person has it)
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

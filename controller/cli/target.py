@@ -1,0 +1,132 @@
+"""What the words RUN and TRIAL of a command mean: an open run, and one trial of its plan."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from controller.names import Naming
+from controller.spec import SweepSpec
+from controller.spec_file import LoadedSpec, load_spec, parse_spec
+from job.contract.config import PlannedTrial
+from job.contract.documents import DATA_LIMIT_BYTES, Control, Plan, parse
+from job.contract.errors import NotFoundError, SpecError
+from job.store import Keys, Store, open_store
+
+__all__ = ["Target", "find_trial", "naming_of", "open_target"]
+
+_RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+_SWEEP = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+class Target(NamedTuple):
+    """A run that exists."""
+
+    naming: Naming
+    store: Store
+    plan: Plan
+    loaded: LoadedSpec
+    """From the file, or as the run stored it."""
+
+    @property
+    def spec(self) -> SweepSpec:
+        return self.loaded.spec
+
+
+def naming_of(spec: SweepSpec, *, store: str | None, run: str | None) -> Naming:
+    """Which run of the spec is meant: `store` and `run` as given, or the spec's own root and `main`.
+
+    Raises SpecError for a name that cannot be a folder.
+    """
+    return Naming(root=_absolute(store or spec.store.root), sweep=spec.name, run=_checked_run(run or "main"))
+
+
+def open_target(target: str, *, store: str | None, run: str | None) -> Target:
+    """The run that `target` names: a spec file, with store and run beside it, or `<root>/<sweep>/<run>`.
+
+    Raises NotFoundError when there is no such run, SpecError when the words contradict each other.
+    """
+    if target.endswith((".yaml", ".yml")) or Path(target).is_file():
+        loaded = load_spec(Path(target))
+        naming = naming_of(loaded.spec, store=store, run=run)
+        opened = open_store(naming.run_uri)
+        return Target(naming, opened, _plan_of(opened, naming, loaded.sha256), loaded)
+    if store is not None or run is not None:
+        raise SpecError(f"{target!r} already names store, sweep and run; give --store and --run with a spec file only")
+    naming = _naming_of_uri(target)
+    opened = open_store(naming.run_uri)
+    plan = _newest_plan(opened, naming)
+    text = opened.read(Keys.spec(plan.spec_sha256), limit_bytes=DATA_LIMIT_BYTES)
+    name = f"{naming.run_uri}/{Keys.spec(plan.spec_sha256)}"
+    return Target(naming, opened, plan, parse_spec(text, name=name, folder=Path.cwd()))
+
+
+def find_trial(plan: Plan, word: str) -> PlannedTrial:
+    """The one trial with this letter, or whose id starts with `word`.
+
+    Raises SpecError listing the candidates when there are several, and the letters when there is none.
+    """
+    found = [trial for trial in plan.trials if trial.letter == word]
+    if not found and re.fullmatch(r"[0-9a-f]{1,12}", word):
+        found = [trial for trial in plan.trials if trial.trial_id.startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SpecError(f"trial {word!r} may be any of {_listed(found)}; give more of its id")
+    raise SpecError(f"no trial {word!r} in this plan; there are {_listed(plan.trials)}")
+
+
+def _listed(trials: list[PlannedTrial] | tuple[PlannedTrial, ...]) -> str:
+    named = [
+        f"{trial.letter} = {trial.trial_id}" + ("" if trial.seed is None else f" (seed {trial.seed})")
+        for trial in trials[:20]
+    ]
+    more = len(trials) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _naming_of_uri(uri: str) -> Naming:
+    scheme, separator, rest = uri.rstrip("/").rpartition("://")
+    parts = (rest if separator else _absolute(rest)).rstrip("/").rsplit("/", 2)
+    if len(parts) < 3 or not _SWEEP.fullmatch(parts[1]) or (separator and not parts[0]):
+        raise SpecError(f"{uri!r} is neither a spec file nor a run; a run is <store root>/<sweep>/<run>")
+    root = f"{scheme}://{parts[0]}" if separator else parts[0] or "/"
+    return Naming(root=root, sweep=parts[1], run=_checked_run(parts[2]))
+
+
+def _checked_run(run: str) -> str:
+    if not _RUN.fullmatch(run):
+        raise SpecError(f"run name {run!r} is not allowed: letters, digits, . _ - and no other, 128 at most")
+    return run
+
+
+def _absolute(root: str) -> str:
+    return root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve())
+
+
+def _plan_of(store: Store, naming: Naming, spec_sha256: str) -> Plan:
+    try:
+        body = store.read(Keys.plan(spec_sha256), limit_bytes=DATA_LIMIT_BYTES)
+    except NotFoundError as err:
+        raise NotFoundError(f"{naming.run_uri}: this spec has not run there; start it with `lorasweep run`") from err
+    return parse(Plan, body, name=Keys.plan(spec_sha256))
+
+
+def _newest_plan(store: Store, naming: Naming) -> Plan:
+    plans = [found.key for found in store.list(Keys.PLANS)]
+    if not plans:
+        raise NotFoundError(f"{naming.run_uri}: no run there; `lorasweep run SPEC` makes one")
+    current = _current_spec(store)
+    if current is not None and Keys.plan(current) in plans:
+        return _plan_of(store, naming, current)
+    read = [parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key) for key in plans]
+    return max(read, key=lambda plan: plan.created_at)
+
+
+def _current_spec(store: Store) -> str | None:
+    try:
+        control = parse(Control, store.read(Keys.CONTROL, limit_bytes=DATA_LIMIT_BYTES), name=Keys.CONTROL)
+    except NotFoundError:
+        return None
+    return control.spec_sha256

@@ -1,0 +1,176 @@
+"""Progress on stderr for a person: a table that renews itself on a terminal, a line per change elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from controller.progress import SweepProgress, progress_of, trial_note
+from controller.reconcile import Watcher
+from controller.states import Situation, TrialStatus
+from job.contract.errors import TransientError, TrialState
+
+__all__ = ["Display", "LiveTable", "PlainLines", "duration", "harmless", "status_table", "summary"]
+
+_ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_STYLES: dict[TrialState, str] = {
+    "pending": "dim",
+    "waiting": "yellow",
+    "running": "cyan",
+    "succeeded": "green",
+    "failed": "red",
+    "stopped": "magenta",
+}
+_NOTE_EVERY_S = 30.0  # of a running trial, where lines stay on the screen
+_ROWS = 30
+
+
+class Display(Watcher, Protocol):
+    """A watcher that can also say a sentence, and has to be closed."""
+
+    def say(self, text: str) -> None:
+        """Write one line for the person."""
+        ...
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        ...
+
+
+def harmless(text: str) -> str:
+    """`text` without what a terminal would obey: escape sequences and other control characters but tab and newline."""
+    return _ESCAPES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def summary(progress: SweepProgress) -> str:
+    """`5/11 done, 1 running, 5 pending, about 3 min 20 s left`."""
+    order: tuple[TrialState, ...] = ("failed", "stopped", "running", "waiting", "pending")
+    parts = [f"{progress.done}/{progress.total} done"]
+    parts += [f"{progress.counts[state]} {state}" for state in order if progress.counts.get(state)]
+    if progress.eta_s is not None and progress.done < progress.total:
+        parts.append(f"about {duration(progress.eta_s)} left")
+    return ", ".join(parts)
+
+
+def status_table(situation: Situation, statuses: Mapping[str, TrialStatus], *, rows: int | None = None) -> Table:
+    """A row per trial; with `rows`, those that move first and the rest left out."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "trial", "state", "now", "label"):
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    trials = list(situation.plan.trials)
+    if rows is not None and len(trials) > rows:
+        rank: dict[TrialState, int] = {"running": 0, "waiting": 1, "failed": 2, "stopped": 3, "pending": 4}
+        trials = sorted(trials, key=lambda trial: rank.get(statuses[trial.trial_id].state, 5))[:rows]
+    for trial in trials:
+        status = statuses[trial.trial_id]
+        note = harmless(trial_note(situation, trial, status)).replace("\n", " ")
+        seed = "" if trial.seed is None else f", seed {trial.seed}"
+        table.add_row(
+            trial.letter,
+            trial.trial_id,
+            Text(status.state, style=_STYLES[status.state]),
+            Text(note),
+            Text(harmless(trial.label + seed)),
+        )
+    return table
+
+
+class PlainLines:
+    """A line when a trial changes its state, and now and then one about what runs."""
+
+    def __init__(self, write: Callable[[str], object], *, monotonic: Callable[[], float]) -> None:
+        self._write = write
+        self._monotonic = monotonic
+        self._states: dict[str, tuple[str, str | None]] = {}
+        self._noted_at: dict[str, float] = {}
+        self._notes: dict[str, str] = {}
+        self._troubled = False
+
+    def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
+        self._troubled = False
+        first = not self._states
+        for trial in situation.plan.trials:
+            status = statuses[trial.trial_id]
+            note = trial_note(situation, trial, status)
+            now = (status.state, status.reason)
+            changed = self._states.get(trial.trial_id) != now
+            self._states[trial.trial_id] = now
+            if status.state == "pending" and status.reason in {"slot", "canary", None}:
+                continue
+            if first and status.final:
+                continue  # an earlier run has said so
+            if changed or self._has_moved(trial.trial_id, status, note):
+                self._noted_at[trial.trial_id], self._notes[trial.trial_id] = self._monotonic(), note
+                whole = summary(progress_of(situation, statuses)) if changed and status.final else ""
+                self._line(f"{trial.letter} {trial.trial_id}", status.state, note, trial.label, whole)
+
+    def trouble(self, error: TransientError, *, since: datetime) -> None:
+        if not self._troubled:
+            self.say(f"waiting since {since.isoformat(timespec='seconds')}: {error}")
+        self._troubled = True
+
+    def say(self, text: str) -> None:
+        self._write(harmless(text) + "\n")
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _has_moved(self, trial_id: str, status: TrialStatus, note: str) -> bool:
+        return (
+            status.state == "running"
+            and note != self._notes.get(trial_id)
+            and self._monotonic() - self._noted_at.get(trial_id, 0.0) >= _NOTE_EVERY_S
+        )
+
+    def _line(self, trial: str, state: str, note: str, label: str, whole: str) -> None:
+        parts = [f"{trial} {state}", note, label, f"[{whole}]" if whole else ""]
+        self.say("  ".join(part.replace("\n", " ") for part in parts if part))
+
+
+class LiveTable:
+    """The table of trials, renewed in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live.start()
+        self._shown = ""
+
+    def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
+        table = status_table(situation, statuses, rows=_ROWS)
+        table.caption = summary(progress_of(situation, statuses))
+        table.caption_justify = "left"
+        self._live.update(table)
+
+    def trouble(self, error: TransientError, *, since: datetime) -> None:
+        text = f"waiting since {since.isoformat(timespec='seconds')}: {error}"
+        if text != self._shown:
+            self.say(text)
+        self._shown = text
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(harmless(text)), soft_wrap=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+_: type[Display] = PlainLines
+_live: type[Display] = LiveTable
