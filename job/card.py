@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from job.contract.config import PlannedTrial, Request
-from job.contract.documents import MetricValue
+from job.contract.documents import MetricValue, ScoredSplit, SettingValue
 
 __all__ = ["model_card"]
 
@@ -79,14 +79,14 @@ def model_card(
     *,
     request: Request,
     trial: PlannedTrial,
-    metrics: Mapping[str, Mapping[str, MetricValue]],
-    generation: Mapping[str, Any],
+    metrics: Mapping[ScoredSplit, Mapping[str, MetricValue]],
+    generation: Mapping[str, SettingValue],
     fields: tuple[str, ...],
 ) -> str:
     """README.md of the adapter folder.
 
-    `generation` is the GenerationConfig that scored the trial, `fields` the columns of its prompt. No local path
-    appears: a base model from a folder is named by its last part and its digest.
+    `generation` is the recorded GenerationConfig that scored the trial, `fields` the columns of its prompt. No local
+    path appears: a base model from a folder is named by its last part and its digest.
     """
     config = trial.config
     prompt, lora = config.prompt, config.lora
@@ -98,7 +98,7 @@ def model_card(
         base_comment="" if request.model.kind == "hub" else f"  # a folder with the model of {request.model.digest}",
         prompt=prompt.prompt,
         dtype=config.model.dtype,
-        generation=_python(generation),
+        generation=_python(_generation_arguments(generation)),
         tokenize=_CHAT if prompt.chat else _PLAIN,
         example=_python(dict.fromkeys(fields, "...")),
     )
@@ -131,7 +131,15 @@ def _fenced(code: str, *, language: str) -> str:
     return f"{fence}{language}\n{code}{fence}"
 
 
-def _front_matter(request: Request, trial: PlannedTrial, metrics: Mapping[str, Mapping[str, MetricValue]]) -> str:
+def _generation_arguments(recorded: Mapping[str, SettingValue]) -> dict[str, Any]:
+    """Arguments for GenerationConfig from their stored form, which writes several end tokens as `1,2`."""
+    ends = [int(token) for token in str(recorded["eos_token_id"]).split(",")]
+    return {**recorded, "eos_token_id": ends}
+
+
+def _front_matter(
+    request: Request, trial: PlannedTrial, metrics: Mapping[ScoredSplit, Mapping[str, MetricValue]]
+) -> str:
     """YAML for model hubs; JSON values are YAML values, so quoting is left to json."""
     base = request.model.public_name
     results = [
@@ -153,7 +161,7 @@ def _front_matter(request: Request, trial: PlannedTrial, metrics: Mapping[str, M
     return "".join(f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items())
 
 
-def _table(metrics: Mapping[str, Mapping[str, MetricValue]]) -> str:
+def _table(metrics: Mapping[ScoredSplit, Mapping[str, MetricValue]]) -> str:
     return "\n".join(
         f"| {split} | {name} | {value.mean:.4f} | {value.n} |"
         for split, values in sorted(metrics.items())

@@ -20,7 +20,7 @@ def write_events(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(log_dir=str(folder))  # type: ignore[no-untyped-call]  # torch ships this module untyped
+    writer = SummaryWriter(log_dir=str(folder))
     for record in history:
         if record.step % every == 0:
             _scalars(writer, record.step, {"train/loss": record.loss, "train/learning_rate": record.learning_rate})
@@ -29,7 +29,7 @@ def write_events(
     for evaluation in evaluations:
         means = {f"{evaluation.split}/{name}": value.mean for name, value in evaluation.metrics.items()}
         _scalars(writer, evaluation.step, means)
-    writer.close()  # type: ignore[no-untyped-call]  # as above
+    writer.close()
     for number, path in enumerate(sorted(folder.glob("events.out.tfevents.*"))):
         path.rename(folder / f"events.out.tfevents.{number}")
 

@@ -7,29 +7,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 
+from job.adapter import add_adapter, load_adapter, save_adapter
 from job.card import model_card
 from job.checkpoint import Checkpoints
 from job.context import TrialContext
-from job.contract.config import PromptTemplate
-from job.contract.documents import Device, StepRecord
+from job.contract.config import PromptTemplate, SplitRole
+from job.contract.documents import Device, ScoredSplit, StepRecord
 from job.contract.errors import ConfigurationError, GpuMemoryError
 from job.contract.template import template_fields
 from job.data import Row, Rows
-from job.evaluation import evaluate_lead, evaluate_split, generation_settings
-from job.model import (
-    add_adapter,
-    choose_device,
-    context_length,
-    describe_device,
-    load_adapter,
-    load_base,
-    load_tokenizer,
-    save_adapter,
-)
+from job.device import choose_device, describe_device
+from job.evaluation import evaluate_lead, evaluate_split
+from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder
 from job.reuse import fetch_adapter
 from job.seeds import streams
@@ -39,11 +32,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Measured", "ScoredSplit", "measure_lead", "measure_model"]
+__all__ = ["Measured", "measure_lead", "measure_model"]
 
 logger = logging.getLogger(__name__)
-
-ScoredSplit = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +60,8 @@ class Loaded:
     tokenizer: PreTrainedTokenizerBase
     base: PreTrainedModel
     template: PromptTemplate
-    rows: Mapping[str, tuple[Row, ...]]
-    encoded: Mapping[str, EncodedSplit]
+    rows: Mapping[SplitRole, tuple[Row, ...]]
+    encoded: Mapping[SplitRole, EncodedSplit]
     end_token_id: int
 
     @property
@@ -78,6 +69,13 @@ class Loaded:
         """Any token will do: padding is masked, and never told from text by its id."""
         pad = self.tokenizer.pad_token_id
         return self.end_token_id if pad is None else int(pad)
+
+
+class Adapted(NamedTuple):
+    """A base model with its adapter, and how that was trained."""
+
+    model: PeftModel
+    history: tuple[StepRecord, ...]
 
 
 def measure_lead(context: TrialContext, *, rows: Rows, model_folder: Path) -> Measured:
@@ -113,10 +111,9 @@ def measure_model(context: TrialContext, *, rows: Rows, model_folder: Path) -> M
     final = context.config.evaluation.final_splits
     with _out_of_memory_is_ours():
         loaded = _load(context, rows=rows, model_folder=model_folder)
-        model: PreTrainedModel | PeftModel = loaded.base
-        history: tuple[StepRecord, ...] = ()
-        if context.trial.kind == "lora":
-            model, history = _adapt(context, loaded)
+        adapted = _adapt(context, loaded) if context.trial.kind == "lora" else None
+        model = loaded.base if adapted is None else adapted.model
+        history = () if adapted is None else adapted.history
         steps = history[-1].step if history else 0
         context.progress.stage("evaluate")
         for split in final:
@@ -125,13 +122,13 @@ def measure_model(context: TrialContext, *, rows: Rows, model_folder: Path) -> M
     folder = _new_folder(context)
     return Measured(
         folder=folder,
-        engine=context.request.engine if history else "none",
+        engine="none" if adapted is None else context.request.engine,
         steps=steps,
         history=history,
         final=final,
         device=describe_device(loaded.device),
         dropped=_left_out(loaded.encoded),
-        adapter_bytes=_save(context, loaded, model=model, folder=folder, steps=steps) if history else 0,
+        adapter_bytes=0 if adapted is None else _save(context, loaded, model=adapted.model, folder=folder, steps=steps),
     )
 
 
@@ -155,7 +152,7 @@ def _load(context: TrialContext, *, rows: Rows, model_folder: Path) -> Loaded:
     )  # fmt: skip
 
 
-def _adapt(context: TrialContext, loaded: Loaded) -> tuple[PeftModel, tuple[StepRecord, ...]]:
+def _adapt(context: TrialContext, loaded: Loaded) -> Adapted:
     """The adapter of this trial: one that exists already, or one trained now, with the history of its steps."""
     config, request = context.config, context.request
     if config.lora is None or config.training is None or config.seed is None:
@@ -164,7 +161,7 @@ def _adapt(context: TrialContext, loaded: Loaded) -> tuple[PeftModel, tuple[Step
     if prefix is not None:
         found = fetch_adapter(context.store, prefix=prefix, folder=context.work / "reused")
         logger.info("adapter %s exists: evaluating %s, training nothing", context.trial.adapter_id, prefix)
-        return load_adapter(loaded.base, found.folder), found.history
+        return Adapted(load_adapter(loaded.base, found.folder), found.history)
     seeds = streams(config.seed)
     model = add_adapter(loaded.base, lora=config.lora, seed=seeds.init)
     checkpoints = Checkpoints(
@@ -186,8 +183,9 @@ def _adapt(context: TrialContext, loaded: Loaded) -> tuple[PeftModel, tuple[Step
             stop=context.stop,
             save_extra=context.recording.dump,
             load_extra=context.recording.load,
+            on_checkpoint=context.progress.checkpointed,
         )
-    return model, trained.history
+    return Adapted(model, trained.history)
 
 
 def _evaluate(
@@ -218,27 +216,25 @@ def _evaluate(
     logger.info("step %d, %s: %s", step, split, {name: round(v.mean, 4) for name, v in record.metrics.items()})
 
 
-def _save(
-    context: TrialContext, loaded: Loaded, *, model: PreTrainedModel | PeftModel, folder: Path, steps: int
-) -> int:
+def _save(context: TrialContext, loaded: Loaded, *, model: PeftModel, folder: Path, steps: int) -> int:
     """Write adapter and card below `folder`; gives the size of the weights in bytes."""
-    config, recording = context.config, context.recording
-    if config.generation is None:
-        raise ConfigurationError(f"trial {context.trial.trial_id} has no generation settings")
+    metrics = {
+        split: context.recording.metrics(split=split, step=steps) for split in context.config.evaluation.final_splits
+    }
     adapter = folder / "adapter"
     save_adapter(model, adapter, base_name=context.request.model.public_name)
     card = model_card(
         request=context.request,
         trial=context.trial,
-        metrics={split: recording.metrics(split=split, step=steps) for split in config.evaluation.final_splits},
-        generation=generation_settings(config.generation, end_token_id=loaded.end_token_id, pad_id=loaded.pad_id),
+        metrics=metrics,
+        generation=next(iter(metrics.values()))["generated_tokens"].settings,
         fields=tuple(sorted(template_fields(loaded.template.prompt))),
     )
     (adapter / "README.md").write_text(card, encoding="utf-8")
     return (adapter / "adapter_model.safetensors").stat().st_size
 
 
-def _left_out(encoded: Mapping[str, EncodedSplit]) -> dict[str, int]:
+def _left_out(encoded: Mapping[SplitRole, EncodedSplit]) -> dict[str, int]:
     cut = {f"{role}.cut": split.cut for role, split in encoded.items() if split.cut}
     return cut | {f"{role}.overflow": split.dropped for role, split in encoded.items() if split.dropped}
 

@@ -78,4 +78,5 @@ class Recording:
     def lines(self, history: Sequence[StepRecord]) -> bytes:
         """metrics.jsonl: steps and evaluations in order of step."""
         records: list[StepRecord | EvaluationRecord] = [*history, *self.evaluations]
-        return json_lines(sorted(records, key=lambda record: record.step))
+        records.sort(key=lambda record: record.step)
+        return json_lines(records)

@@ -43,7 +43,7 @@ def card(prompt: str, *, location: str = "/home/someone/models/base", label: str
         data=Source(kind="path", location="/home/someone/rows", digest=DIGEST),
     )  # fmt: skip
     return model_card(
-        request=request, trial=trial, fields=("dialogue",), generation={"max_new_tokens": 5},
+        request=request, trial=trial, fields=("dialogue",), generation={"max_new_tokens": 5, "eos_token_id": "1,2"},
         metrics={"test": {"rougeL": MetricValue(mean=0.5, n=2)}},
     )  # fmt: skip
 
