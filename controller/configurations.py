@@ -104,10 +104,14 @@ class _Merge:
     """Merges points into the trial section; equal parts are validated once, so a large grid costs little."""
 
     spec: SweepSpec
+    _paths: tuple[str, ...] = field(init=False)
     _parts: dict[tuple[object, ...], Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._paths = self.spec.vary.paths
+
     def configuration(self, point: Point) -> Configuration:
-        values = {path: self._admitted(path, point[path]) for path in self.spec.vary.paths if path in point}
+        values = {path: self._admitted(path, point[path]) for path in self._paths if path in point}
         prompt = values.get("prompt") or self.spec.trial.prompt or next(iter(self.spec.prompts))
         label = ", ".join(f"{path}={written(value)}" for path, value in (values or {"prompt": prompt}).items())
         trial = self.spec.trial

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from controller.expand import Pins, expand
 from controller.group import group
@@ -14,7 +15,7 @@ from job.contract.documents import DATA_LIMIT_BYTES, Group, Plan, parse, to_json
 from job.contract.errors import ConflictError, NotFoundError, SpecError
 from job.store import Keys, Store
 
-__all__ = ["earlier_plans", "make_plan", "open_plan", "pin_sources"]
+__all__ = ["Preview", "earlier_plans", "make_plan", "open_plan", "pin_sources", "preview_plan", "read_plan"]
 
 
 def make_plan(loaded: LoadedSpec, *, pins: Pins, earlier: Sequence[Plan], run: str, now: datetime) -> Plan:
@@ -48,31 +49,51 @@ def make_plan(loaded: LoadedSpec, *, pins: Pins, earlier: Sequence[Plan], run: s
 
 
 def open_plan(store: Store, loaded: LoadedSpec, *, run: str, repin: bool = False, now: Callable[[], datetime]) -> Plan:
-    """The run's plan for this spec: the stored one, or a new one that is now stored.
+    """The run's plan for this spec: the stored one, or the one of `preview_plan`, which is now stored.
 
-    A new plan keeps the pins of the run's newest plan where the spec names the same places, so that a widened sweep
-    trains on the same bytes; `repin` looks again and replaces the stored plan if anything changed.
-    Raises SpecError for a place that cannot be pinned, ResultError for a stored plan that does not parse.
+    Raises as `preview_plan` does.
     """
-    stored = read_plan(store, loaded.sha256)
-    if stored and not repin:
-        return _checked(stored)
-    earlier = [plan for plan in earlier_plans(store) if plan.identity_version == IDENTITY_VERSION]
-    pins = pin_sources(loaded, known=[] if repin else earlier)
-    if stored and Pins(stored.model, stored.data) == pins:
-        return _checked(stored)
-    plan = make_plan(loaded, pins=pins, earlier=earlier, run=run, now=now())
+    preview = preview_plan(store, loaded, run=run, repin=repin, now=now)
+    if preview.stored:
+        return preview.plan
     store.put_once(Keys.spec(loaded.sha256), loaded.text)
-    key, body = Keys.plan(loaded.sha256), to_json(plan)
-    if stored:
+    key, body = Keys.plan(loaded.sha256), to_json(preview.plan)
+    if repin:
         store.put(key, body)
-        return plan
+        return preview.plan
     if store.put_once(key, body):
-        return plan
+        return preview.plan
     winner = read_plan(store, loaded.sha256)
     if winner is None:
         raise ConflictError(f"{key} was taken and then removed by someone else; look at {store.uri} and run again")
     return _checked(winner)
+
+
+class Preview(NamedTuple):
+    """A plan, and whether the store has it."""
+
+    plan: Plan
+    stored: bool
+
+
+def preview_plan(
+    store: Store, loaded: LoadedSpec, *, run: str, repin: bool = False, now: Callable[[], datetime]
+) -> Preview:
+    """The plan that `open_plan` would give; writes nothing.
+
+    A new plan keeps the pins of the run's newest plan where the spec names the same places, so that a widened sweep
+    trains on the same bytes; `repin` looks again, and the plan is new if anything changed.
+    Raises SpecError for a place that cannot be pinned or a trial too large, ResultError for a stored plan that does
+    not parse.
+    """
+    stored = read_plan(store, loaded.sha256)
+    if stored and not repin:
+        return Preview(_checked(stored), stored=True)
+    earlier = [plan for plan in earlier_plans(store) if plan.identity_version == IDENTITY_VERSION]
+    pins = pin_sources(loaded, known=[] if repin else earlier)
+    if stored and stored.identity_version == IDENTITY_VERSION and Pins(stored.model, stored.data) == pins:
+        return Preview(stored, stored=True)
+    return Preview(make_plan(loaded, pins=pins, earlier=earlier, run=run, now=now()), stored=False)
 
 
 def read_plan(store: Store, spec_sha256: str) -> Plan | None:

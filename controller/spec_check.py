@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -15,6 +16,9 @@ from controller.vary_rules import broken_vary_rules
 from controller.yaml_tree import Path, TreeValue
 
 __all__ = ["check_tree"]
+
+# Enough to mend at a time; a hostile file may hold thousands, and each costs time.
+_LIMIT_PROBLEMS = 50
 
 _RESERVED: Mapping[Path, str] = MappingProxyType(
     {
@@ -37,7 +41,7 @@ def check_tree(tree: TreeValue) -> SweepSpec:
     """
     if not isinstance(tree, dict):
         raise InvalidSpecError([Problem((), "a spec is a mapping of `key: value` lines that starts with `version: 1`")])
-    problems = [*_refused(tree), *broken_vary_rules(tree)]
+    problems = list(islice(dict.fromkeys(chain(_refused(tree), broken_vary_rules(tree))), _LIMIT_PROBLEMS))
     try:
         spec = SweepSpec.model_validate(tree)
     except ValidationError as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import UnionType
@@ -15,6 +16,11 @@ from controller.yaml_tree import Path, TreeValue
 from job.contract.errors import SpecError
 
 __all__ = ["InvalidSpecError", "Problem", "dotted", "problems_of", "quoted"]
+
+
+# A person mends a few at a time; a hostile file has thousands, and a nearest name for each would take minutes.
+_LIMIT_ERRORS = 100
+_LIMIT_WORD = 60
 
 
 class Problem(NamedTuple):
@@ -48,17 +54,22 @@ def quoted(value: object, limit: int = 60) -> str:
 def problems_of(
     err: ValidationError, tree: TreeValue, *, at: Path = (), model: type[BaseModel] = SweepSpec
 ) -> list[Problem]:
-    """One problem for each faulty value of `tree`, in the order of the text's fields.
-
-    Of a union pydantic reports every member; they are joined with "or".
-    """
+    """One problem for each faulty value of `tree`; of a union that nothing fits, its rules are joined with "or"."""
     messages: dict[Path, list[str]] = {}
-    for error in err.errors(include_url=False):
+    inside_union: set[Path] = set()
+    for error in err.errors(include_url=False)[:_LIMIT_ERRORS]:
         path = _real_path(error["loc"], tree)
+        if error["type"] != "missing" and len(path) < len(error["loc"]):
+            inside_union.add(path)
         message = _message(error, path, model=model)
-        if message not in messages.setdefault((*at, *path), []):
-            messages[*at, *path].append(message)
-    return [Problem(path, _joined(found)) for path, found in messages.items()]
+        if message not in messages.setdefault(path, []):
+            messages[path].append(message)
+    return [
+        Problem((*at, *path), _joined(found))
+        for path, found in messages.items()
+        # The member of a union that came furthest says what is wrong.
+        if not (path in inside_union and any(path == other[: len(path)] and path != other for other in messages))
+    ]
 
 
 def _real_path(location: tuple[int | str, ...], tree: TreeValue) -> Path:
@@ -70,8 +81,8 @@ def _real_path(location: tuple[int | str, ...], tree: TreeValue) -> Path:
             node = node[str(part)]
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
-        elif isinstance(node, list) and part == "values":
-            continue  # a plain list stands for {values: list}
+        elif isinstance(node, list) and isinstance(part, str):
+            continue  # a union's member, or the `values` that a plain list stands for
         else:
             break
         path.append(part)
@@ -79,11 +90,9 @@ def _real_path(location: tuple[int | str, ...], tree: TreeValue) -> Path:
 
 
 def _joined(messages: list[str]) -> str:
-    if len(messages) == 1:
-        return messages[0]
-    value = messages[0].split(": ", 1)[0]
-    rules = [message.removeprefix(value + ": ").removeprefix("must be ") for message in messages]
-    return f"{value}: must be " + " or ".join(dict.fromkeys(rules))
+    value, _, rule = messages[0].partition(": must be ")
+    rules = [message.partition(": must be ")[2] or message for message in messages[1:]]
+    return messages[0] if not rules else f"{value}: must be " + " or ".join(dict.fromkeys([rule, *rules]))
 
 
 _RULES: Mapping[str, str] = {
@@ -125,15 +134,18 @@ def _message(error: ErrorDetails, path: Path, *, model: type[BaseModel]) -> str:
     elif kind in _RULES:
         rule = _RULES[kind].format(**error.get("ctx", {}))
     else:
-        rule = str(error["msg"]).removeprefix("Value error, ")
-    near = _nearest(
-        value, str(error.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
-    )
-    return f"{quoted(value)}: {rule}{near}" if not rule.endswith(quoted(value)) else rule
+        rule = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+        rule = rule.removesuffix(f": {value!r}")
+    return f"{quoted(value)}: {rule}{_nearest(value, _choices(error))}"
+
+
+def _choices(error: ErrorDetails) -> list[str]:
+    """What a literal field may be: pydantic writes them as `'a', 'b' or 'c'`."""
+    return re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
 
 
 def _nearest(word: object, names: Iterable[str]) -> str:
-    near = get_close_matches(str(word), [name for name in names if name], n=1)
+    near = get_close_matches(str(word), list(names), n=1) if len(str(word)) <= _LIMIT_WORD else []
     return f"; did you mean `{near[0]}`?" if near else ""
 
 

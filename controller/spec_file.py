@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +18,8 @@ from job.contract.errors import SpecError
 
 __all__ = ["LoadedSpec", "load_spec", "parse_spec"]
 
-# Terminal escapes and line ends of a hostile spec must not reach the terminal in an error message.
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# Terminal escapes and line ends in the keys of a hostile spec must not reach the terminal in an error message.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class LoadedSpec(NamedTuple):
@@ -48,8 +49,7 @@ def parse_spec(text: bytes, *, name: str, folder: Path) -> LoadedSpec:
     try:
         spec = check_tree(tree.value)
     except InvalidSpecError as err:
-        lines = [_line(problem, name=name, marks=tree.marks) for problem in err.problems]
-        raise SpecError("\n".join(lines)) from err
+        raise SpecError(_listed(err.problems, name=name, marks=tree.marks)) from err
     return LoadedSpec(spec=spec, text=text, sha256=sha256_hex(text), folder=folder)
 
 
@@ -67,10 +67,19 @@ def _read(path: Path) -> bytes:
         raise SpecError(f"{path}: cannot be read: {err.strerror}") from err
 
 
-def _line(problem: Problem, *, name: str, marks: Mapping[TreePath, Mark]) -> str:
-    known = problem.path
-    while known and known not in marks:
-        known = known[:-1]
-    mark = marks.get(known, Mark(line=1, column=1))
-    message = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", f"{dotted(problem.path)}: {problem.message}").replace("\n", " ")
-    return f"{name}:{mark.line}:{mark.column}: {message}"
+def _listed(problems: Sequence[Problem], *, name: str, marks: Mapping[TreePath, Mark]) -> str:
+    """A line for each problem, in the order of the file."""
+    placed = sorted(((_mark(problem.path, marks), problem) for problem in problems), key=itemgetter(0))
+    head = f"{name} has {len(placed)} mistakes\n" if len(placed) > 1 else ""
+    return head + "\n".join(
+        f"{name}:{mark.line}:{mark.column}: "
+        + _CONTROL.sub("\N{REPLACEMENT CHARACTER}", f"{dotted(problem.path)}: {problem.message}")
+        for mark, problem in placed
+    )
+
+
+def _mark(path: TreePath, marks: Mapping[TreePath, Mark]) -> Mark:
+    """Where the value stands, or the nearest that contains it."""
+    while path and path not in marks:
+        path = path[:-1]
+    return marks.get(path, Mark(line=1, column=1))

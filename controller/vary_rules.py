@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from controller.spec_errors import Problem, dotted, quoted
-from controller.varied import admit_path, admit_value, is_whole
+from controller.varied import VARIED_PATHS, admit_path, admit_value, is_whole
+from controller.vary import written
 from controller.yaml_tree import Path, TreeValue
 
 __all__ = ["broken_vary_rules"]
@@ -13,25 +14,26 @@ __all__ = ["broken_vary_rules"]
 Mapped = Mapping[str, TreeValue]
 
 
-def broken_vary_rules(tree: Mapped) -> list[Problem]:
+def broken_vary_rules(tree: Mapped) -> Iterator[Problem]:
     """Every mistake in `vary` that pydantic cannot see: paths, values, lengths, and paths that are set twice.
 
     Parts of another shape than the format's are passed over: pydantic reports them.
     """
     vary = _mapping(tree.get("vary"))
-    problems: list[Problem] = []
+    prompts = _mapping(tree.get("prompts"))
     owners: dict[str, Path] = {}
     for path, values, at in _varied(vary):
-        problems += _of_path(path, at, tree=tree)
+        yield from _of_path(path, at, tree=tree)
         if path in owners and at[1] != "trials":
-            problems.append(Problem(at, f"already varied by {dotted(owners[path])}; keep one of them"))
+            yield Problem(at, f"already varied by {dotted(owners[path])}; keep one of them")
         owners.setdefault(path, at)
-        problems += _of_values(path, values, prompts=_mapping(tree.get("prompts")))
-    problems += _of_lengths(vary)
-    problems += _of_ranges(vary)
-    problems += _of_listed_trials(vary, product=[path for path, at in owners.items() if at[1] != "trials"])
-    problems += _of_repeats(vary)
-    return list(dict.fromkeys(problems))
+        if path in VARIED_PATHS:
+            yield from _of_values(path, values, prompts=prompts)
+    yield from _of_lengths(vary)
+    yield from _of_ranges(vary)
+    product = [path for path, at in owners.items() if at[1] != "trials" and path in VARIED_PATHS]
+    yield from _of_listed_trials(vary, product=product)
+    yield from _of_repeats(vary)
 
 
 def _mapping(value: TreeValue) -> Mapped:
@@ -76,10 +78,6 @@ def _of_path(path: str, at: Path, *, tree: Mapped) -> Iterator[Problem]:
 
 
 def _of_values(path: str, values: list[tuple[TreeValue, Path]], *, prompts: Mapped) -> Iterator[Problem]:
-    try:
-        admit_path(path)
-    except ValueError:
-        return
     for value, at in values:
         try:
             admit_value(path, tuple(value) if isinstance(value, list) else value)
@@ -101,9 +99,7 @@ def _of_lengths(vary: Mapped) -> Iterator[Problem]:
 def _of_ranges(vary: Mapped) -> Iterator[Problem]:
     for path, bounds in _mapping(_mapping(vary.get("random")).get("ranges")).items():
         at: Path = ("vary", "random", "ranges", path)
-        try:
-            admit_path(path)
-        except ValueError:
+        if path not in VARIED_PATHS:
             continue  # reported with the other paths
         try:
             whole = is_whole(path)
@@ -131,7 +127,8 @@ def _of_listed_trials(vary: Mapped, *, product: list[str]) -> Iterator[Problem]:
 
 def _of_repeats(vary: Mapped) -> Iterator[Problem]:
     for name in ("seeds", "baselines"):
-        values = _list(vary.get(name))
-        for index, value in enumerate(values):
-            if value in values[:index]:
+        seen: set[str] = set()
+        for index, value in enumerate(_list(vary.get(name))):
+            if written(value) in seen:
                 yield Problem(("vary", name, index), f"{quoted(value)}: is listed twice; keep one of them")
+            seen.add(written(value))

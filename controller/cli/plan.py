@@ -11,9 +11,7 @@ from pathlib import Path
 
 from controller.configurations import count
 from controller.expand import Pins
-from controller.outlook import Outlook, outlook_of
-from controller.plan import make_plan, preview_plan
-from controller.plan_text import outlook_text
+from controller.plan import make_plan
 from controller.spec import SweepSpec
 from controller.spec_file import LoadedSpec, load_spec
 from controller.spec_warnings import warnings_of
@@ -27,7 +25,7 @@ _SIZED_TRIALS = 2_000
 
 
 def run_validate(args: argparse.Namespace) -> int:
-    """Check the spec at `args.spec`. Raises SpecError with every mistake; with JSON output they go to stdout as well."""
+    """Check the spec; a summary on stdout, warnings on stderr. Raises SpecError with every mistake in it."""
     try:
         loaded = load_spec(args.spec)
         _check_sizes(loaded)
@@ -47,6 +45,9 @@ def run_validate(args: argparse.Namespace) -> int:
 def run_plan(args: argparse.Namespace) -> int:
     """Say what `lorasweep run` with the same arguments would do; writes nothing."""
     from controller.cli.target import naming_of
+    from controller.outlook import outlook_of
+    from controller.outlook_text import outlook_text
+    from controller.plan import preview_plan
     from job.store import open_store
 
     loaded = load_spec(args.spec)
@@ -55,7 +56,7 @@ def run_plan(args: argparse.Namespace) -> int:
     preview = preview_plan(store, loaded, run=naming.run, repin=args.repin, now=lambda: datetime.now(UTC))
     outlook = outlook_of(loaded.spec, preview, store=store, naming=naming)
     if args.output == "json":
-        _write_json(outlook.as_json())
+        _write_json(outlook.model_dump(mode="json"))
     else:
         sys.stdout.write(outlook_text(outlook))
     _warn(preview.plan.warnings)
@@ -68,3 +69,35 @@ def run_schema(args: argparse.Namespace) -> int:
 
     sys.stdout.write(schema_text())
     return ExitCode.DONE
+
+
+def _check_sizes(loaded: LoadedSpec) -> None:
+    """Raises SpecError for a trial whose request would be too large; sources stay unread, digests are placeholders."""
+    if count(loaded.spec) > _SIZED_TRIALS:
+        return
+    nowhere = Source(kind="path", location="/", digest="sha256:" + "0" * 64)
+    make_plan(loaded, pins=Pins(nowhere, nowhere), earlier=[], run="main", now=datetime.now(UTC))
+
+
+def _counted(spec: SweepSpec) -> str:
+    total = count(spec)
+    return f"{total:,} trial{'' if total == 1 else 's'}, {len(spec.vary.seeds):,} of each trained configuration"
+
+
+def _missing_places(loaded: LoadedSpec) -> list[str]:
+    """A warning for each local place of the spec that is not there yet; hub ids and s3:// are not looked up."""
+    places = {"model.id": loaded.spec.model.id, "data.source": loaded.spec.data.source}
+    return [
+        f"{field}: {place} does not exist; `plan` and `run` need it"
+        for field, place in places.items()
+        if place.startswith(("./", "../", "/", "~")) and not (loaded.folder / Path(place).expanduser()).exists()
+    ]
+
+
+def _write_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning}\n")
