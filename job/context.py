@@ -12,7 +12,7 @@ from job.recording import Recording
 from job.stages import StageClock
 from job.stopping import StopSignal
 from job.store import Store
-from job.watchdog import Watchdog, check_time
+from job.watchdog import check_time
 
 __all__ = ["TrialContext"]
 
@@ -30,7 +30,6 @@ class TrialContext:
     stop: StopSignal
     clock: StageClock
     progress: ProgressWriter
-    watchdog: Watchdog
     recording: Recording
 
     @property
@@ -40,13 +39,12 @@ class TrialContext:
     def on_step(self, record: StepRecord) -> None:
         """After each optimizer step. Raises HungError when the trial's time is spent."""
         self.progress.step(record)
-        self._alive()
+        self._check_time()
 
     def on_batch(self, done: int, total: int) -> None:
         """After each evaluated batch. Raises HungError when the trial's time is spent."""
         self.progress.batch(done, total)
-        self._alive()
+        self._check_time()
 
-    def _alive(self) -> None:
-        self.watchdog.beat()
+    def _check_time(self) -> None:
         check_time(spent_s=self.clock.working_s(), limit_s=self.request.execution.trial_timeout_s)

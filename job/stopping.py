@@ -1,4 +1,4 @@
-"""SIGTERM as a question that long work asks: has anyone asked us to stop?
+"""SIGTERM as a question that long work asks: has anyone asked us to stop? Asking shows that the work is alive.
 
 Installed before the first heavy import, so that no phase of the process dies with the default action.
 """
@@ -6,6 +6,7 @@ Installed before the first heavy import, so that no phase of the process dies wi
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 from job.contract.errors import StoppedError
@@ -18,6 +19,8 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.requested = False
+        self.on_check: Callable[[], None] | None = None
+        """Called with every question; the watchdog listens here."""
 
     def install(self) -> None:
         """Take SIGTERM over; the main thread has to call this."""
@@ -25,6 +28,8 @@ class StopSignal:
 
     def check(self) -> None:
         """Raise StoppedError once a stop was asked for."""
+        if self.on_check is not None:
+            self.on_check()
         if self.requested:
             raise StoppedError("stopped by SIGTERM; run the same request again to go on from the newest checkpoint")
 

@@ -61,10 +61,10 @@ def run_trial(
     clock = StageClock(time.monotonic, startup_s=startup_s)
     progress = ProgressWriter(store, trial_id=trial.trial_id, attempt=attempt, every_s=request.progress_every_s)
     folder = work / trial.trial_id
-    with _watching(Watchdog(log=log, on_hang=on_hang)) as watchdog, _disk_full_is_transient(work):
+    with _watching(Watchdog(log=log, on_hang=on_hang), stop=stop), _disk_full_is_transient(work):
         context = TrialContext(
             request=request, trial=trial, attempt=attempt, store=store, work=folder, stop=stop,
-            clock=clock, progress=progress, watchdog=watchdog, recording=Recording(clock),
+            clock=clock, progress=progress, recording=Recording(clock),
         )  # fmt: skip
         progress.stage("data")
         with clock.stage("data"):
@@ -157,11 +157,14 @@ def _headline(result: Result, split: str) -> dict[str, float]:
 
 
 @contextmanager
-def _watching(watchdog: Watchdog) -> Iterator[Watchdog]:
+def _watching(watchdog: Watchdog, *, stop: StopSignal) -> Iterator[None]:
+    """Whatever asks whether to stop is at work: training per step, decoding per token, publishing per file."""
     watchdog.start()
+    stop.on_check = watchdog.beat
     try:
-        yield watchdog
+        yield
     finally:
+        stop.on_check = None
         watchdog.stop()
 
 
