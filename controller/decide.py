@@ -135,8 +135,9 @@ class _Table:
         )
 
     def _left_by(self, seen: Observed, attempt: str) -> list[str]:
-        """Trials without a result and without a failure of this attempt."""
-        records = {trial_id: self.situation.ledger.record(trial_id) for trial_id in seen.trial_ids}
+        """Trials of the plan without a result and without a failure of this attempt."""
+        planned = [trial_id for trial_id in seen.trial_ids if trial_id in self.statuses]
+        records = {trial_id: self.situation.ledger.record(trial_id) for trial_id in planned}
         return [
             trial_id
             for trial_id, record in records.items()

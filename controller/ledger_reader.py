@@ -75,6 +75,7 @@ class LedgerReader:
         Raises TransientError when the store does not answer; the next reading goes on from there.
         """
         self._read_control()
+        self._read_ends()
         if self._full_at is None or self._monotonic() - self._full_at >= FULL_READING_S:
             started = self._monotonic()
             self._read_trials(self._store.list(Keys.TRIALS), self._planned)
@@ -83,7 +84,6 @@ class LedgerReader:
             for trial_id in sorted((self._touched | set(live)) & self._planned.keys()):
                 self._read_trials(self._store.list(Keys.trial(trial_id)), [trial_id])
         self._touched.clear()
-        self._read_ends()
         return Ledger(control=self._control, trials=dict(self._records), ends=dict(self._ends))
 
     def _read_control(self) -> None:
@@ -98,6 +98,7 @@ class LedgerReader:
         for found in self._store.list(Keys.SUBMISSIONS):
             if self._end_tags.get(found.key) != found.etag:
                 end = self._document(SubmissionEnd, found)
+                self.touch(end.trial_ids)  # failures are written before the end that they belong to
                 self._ends[end.name] = end
                 self._end_tags[found.key] = found.etag
 
