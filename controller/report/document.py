@@ -1,4 +1,7 @@
-"""report.json: everything the report says, as data; HTML, Markdown and CSV are renderings of it."""
+"""report.json: everything the report says, as data; HTML, Markdown and CSV are renderings of it.
+
+Foreign text in it has its control characters replaced and its length cut, and is otherwise as it was.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from job.contract.base import Count, Flag, Frozen, Name, Number, Positive, Text
-from job.contract.config import Provenance, TrialKind
+from job.contract.config import PromptTemplate, Provenance, TrialKind
+from job.contract.documents import ScoredSplit
 from job.contract.errors import FailureReason, TrialState
 
 __all__ = [
@@ -27,8 +31,6 @@ __all__ = [
     "Varied",
 ]
 
-ScoredSplit = Literal["validation", "test"]
-
 
 class Objective(Frozen):
     """What ranks the configurations."""
@@ -43,6 +45,8 @@ class Varied(Frozen):
 
     path: Text
     values: tuple[Text, ...]
+    how: Literal["grid", "paired", "random", "listed"]
+    """How values were combined: every combination, together with others, drawn, or single configurations."""
     why: Text | None
 
 
@@ -55,12 +59,12 @@ class Setup(Frozen):
     data: Text
     data_digest: Text
     rows: dict[str, Count]
+    """Rows used by split; empty before the first result."""
     dropped: dict[str, Count]
-    """`<split>.<cause>`"""
-    prompts: dict[str, dict[str, str | bool]]
-    """Name to prompt, completion and chat."""
+    """`<split>.<cause>`: rows left out; the largest number of any trial, as a cut may depend on the prompt."""
+    prompts: dict[str, PromptTemplate]
     shared: dict[str, Text]
-    """Setting to value, as far as no factor varies it."""
+    """Setting to value, as far as all trained trials have the same."""
     varied: tuple[Varied, ...]
     seeds: tuple[Count, ...]
 
@@ -81,6 +85,7 @@ class SeedTrial(Frozen):
     trial_id: Text
     seed: Count | None
     state: TrialState
+    """Final, or `pending`."""
     attempt: Text | None
     adapter_key: Text | None
     """Where in the run the adapter lies."""
@@ -94,12 +99,14 @@ class CurvePoint(Frozen):
 
 
 class Curve(Frozen):
-    """One measured quantity over the steps of one trial."""
+    """One measured quantity over the steps of a configuration: the mean of its seeds."""
 
-    trial_id: Text
     split: Literal["train", "validation"]
     metric: Text
+    """`loss` of train is the loss of the optimizer step; the others are as in the ranking."""
+    seeds: Positive
     points: tuple[CurvePoint, ...]
+    """At most a hundred; of more steps, each is the mean of some that follow one another, at the last of them."""
 
 
 class Configuration(Frozen):
@@ -109,21 +116,26 @@ class Configuration(Frozen):
     label: Text
     kind: TrialKind
     config_id: Text
+    prompt: Text | None
+    """Its prompt's name."""
     values: dict[str, Text]
-    """Varied path to value."""
+    """Varied path to value; of trained configurations."""
     rank: Positive | None
-    """By the objective's mean; None where no seed has a result. Equal means share a rank."""
+    """Among the trained configurations that have the objective; equal means share a rank."""
     trials: tuple[SeedTrial, ...]
     metrics: dict[ScoredSplit, dict[str, Metric]]
     metrics_settings: dict[str, dict[str, bool | int | float | str | None]] = Field(default_factory=dict)
+    """What each metric depends on."""
     steps: Count
     train_tokens: Count
+    """Summed over seeds."""
     train_s: Number
     """Device-seconds, summed over seeds."""
     evaluate_s: Number
     other_s: Number
     """Start-up, data and publishing."""
     peak_bytes: Count
+    """The largest of any seed."""
     adapter_bytes: Count
     curves: tuple[Curve, ...] = ()
 
@@ -138,6 +150,7 @@ class FailedTrial(Frozen):
     reason: FailureReason
     message: Text
     attempts: Count
+    """Failed ones that no retry has voided."""
     log_tail: Text
     retry: Text
     """The command that tries it again."""
@@ -147,9 +160,10 @@ class SampledOutput(Frozen):
     """What one configuration wrote for an example."""
 
     letter: Text
+    label: Text
     text: Text
     score: Number | None
-    """The objective's metric on this example."""
+    """The objective's metric on this example, where it is scored by the row."""
 
 
 class SampledExample(Frozen):
@@ -166,7 +180,9 @@ class ReportProvenance(Frozen):
     """What the numbers were made with; more than one entry means that they were mixed."""
 
     engines: tuple[Text, ...]
+    """Of trained configurations."""
     devices: tuple[Text, ...]
+    """Of trials that ask a model."""
     versions: dict[str, tuple[Text, ...]]
     sources: tuple[Provenance, ...]
     identity_version: Positive
@@ -178,23 +194,28 @@ class Report(Frozen):
     schema_version: Literal[1] = 1
     sweep: Name
     run: Name
+    place: Text
+    """The run as commands name it."""
     description: Text
     success: Text
     spec_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     data_until: datetime | None
     """The newest result or failure in the store; None where there is none."""
     state: Literal["complete", "partial"]
+    """Complete: every trial has a result or has failed for good."""
     objective: Objective
     setup: Setup
     configurations: tuple[Configuration, ...]
-    """Ranked ones first, by rank; then the others in order of letter."""
+    """Those with the objective first, best first, baselines at their place; then the others in order of letter."""
     pending: tuple[Text, ...] = ()
-    """Trials without a final state, as `letter (seed n): state`."""
+    """Trials with neither result nor failure, as `letter (seed n): state`."""
     failures: tuple[FailedTrial, ...]
+    findings: tuple[Text, ...]
+    """What the numbers show, and how far they reach."""
     warnings: tuple[Text, ...]
     """What a reader has to know before trusting the ranking."""
     small: Flag
-    """Whether the numbers are too few to name a winner; the sentence is among the warnings."""
+    """Whether the numbers are too few to name a winner; a finding says why."""
     examples: tuple[SampledExample, ...]
     verdict: None = None
     effects: None = None

@@ -1,0 +1,309 @@
+"""Store to verified tables: what a report is made from, and nothing that does not verify.
+
+The first report reads every file of a result once and compares its SHA-256; the manifests that passed are kept in the
+store, so that later reports look at sizes alone. The files that numbers come from are compared every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
+
+from controller.ledger import TrialRecord
+from controller.ledger_reader import LedgerReader
+from controller.spec import SweepSpec
+from controller.states import Limits, Situation, TrialStatus, states
+from job.contract.base import Frozen, sha256_hex
+from job.contract.config import PlannedTrial, data_id
+from job.contract.documents import (
+    DATA_LIMIT_BYTES,
+    DOCUMENT_LIMIT_BYTES,
+    EvaluationRecord,
+    Example,
+    Manifest,
+    Plan,
+    Prediction,
+    Result,
+    ScoredSplit,
+    Scores,
+    StepRecord,
+    parse,
+    to_json,
+)
+from job.contract.errors import FailureReason, NotFoundError, ResultError, TrialState
+from job.store import Keys, Store
+from job.store.results import load_manifest, read_result
+
+__all__ = ["Collected", "LeftTrial", "Measured", "Point", "ScoreTable", "TrialData", "Trouble", "collect"]
+__all__ += ["read_examples", "read_predictions"]
+
+VERIFIED = "verified.json"
+_READERS = 8  # reading is waiting for the store
+_NO_CLOCK = datetime.min.replace(tzinfo=UTC)
+
+
+class Verified(Frozen):
+    """Manifests whose every file was read in full and had its SHA-256."""
+
+    schema_version: int = 1
+    manifests: dict[str, str] = Field(default_factory=dict)
+    """Trial to SHA-256 of its manifest."""
+
+
+class Point(NamedTuple):
+    """A value after an optimizer step."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Per-example scores of one split of one trial."""
+
+    example_ids: tuple[str, ...]
+    values: Mapping[str, NDArray[np.float64]]
+    """Score name to values of shape (rows,), in the order of example_ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a finished trial left, all of it verified."""
+
+    result: Result
+    scores: Mapping[ScoredSplit, ScoreTable]
+    """By split."""
+    losses: tuple[Point, ...]
+    """Training loss by step."""
+    evaluations: tuple[EvaluationRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a trial failed."""
+
+    reason: FailureReason
+    message: str
+    attempts: int
+    log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialData:
+    """One trial of the plan and everything that the store says about it."""
+
+    planned: PlannedTrial
+    state: TrialState
+    """Final, or `pending`: what runs at this moment would make each report another one."""
+    measured: Measured | None = None
+    trouble: Trouble | None = None
+
+
+class LeftTrial(NamedTuple):
+    """A finished trial of an earlier spec that the present one no longer asks for."""
+
+    trial_id: str
+    label: str
+    spec_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A run as its store has it."""
+
+    plan: Plan
+    spec: SweepSpec
+    place: str
+    """The run as a command names it."""
+    trials: tuple[TrialData, ...]
+    """In plan order."""
+    left: tuple[LeftTrial, ...] = ()
+    data_until: datetime | None = None
+    """The newest result or failure."""
+    notes: tuple[str, ...] = field(default=())
+    """What could not be read, and is not part of a result."""
+
+
+def collect(store: Store, plan: Plan, spec: SweepSpec) -> Collected:
+    """Every trial of the plan with its verified numbers, or with the reason why there are none.
+
+    Raises TransientError and ConfigurationError as the store does; a damaged document becomes a failed trial.
+    """
+    ledger = LedgerReader(store, plan, monotonic=lambda: 0.0).read(live=())
+    statuses = states(Situation(plan, ledger, observed=None, limits=_limits(spec), now=_NO_CLOCK))
+    verified = _read_verified(store)
+
+    def read(trial: PlannedTrial) -> TrialData:
+        record, status = ledger.record(trial.trial_id), statuses[trial.trial_id]
+        return _read_trial(store, trial, record=record, status=status, verified=verified)
+
+    with ThreadPoolExecutor(max_workers=_READERS) as pool:
+        trials = tuple(pool.map(read, plan.trials))
+    _remember(store, trials, before=verified)
+    records = [ledger.record(trial.trial_id) for trial in plan.trials]
+    return Collected(
+        plan=plan,
+        spec=spec,
+        place=_place(store, plan, spec),
+        trials=trials,
+        left=tuple(_left(store, plan)),
+        data_until=max((moment for record in records for moment in _moments(record)), default=None),
+    )
+
+
+def read_examples(store: Store, plan: Plan) -> dict[tuple[str, str], Example]:
+    """The scored rows by split and id; none before the first trial has loaded its data.
+
+    Raises ResultError when the object does not parse.
+    """
+    if not plan.trials:
+        return {}
+    key = Keys.examples(data_id(plan.trials[0].config.data))
+    try:
+        body = store.read(key, limit_bytes=DATA_LIMIT_BYTES)
+    except NotFoundError:
+        return {}
+    examples = (parse(Example, line, name=key) for line in body.splitlines() if line)
+    return {(example.split, example.example_id): example for example in examples}
+
+
+def read_predictions(store: Store, result: Result, *, split: str, example_ids: frozenset[str]) -> dict[str, str]:
+    """What the trial finally wrote for these rows of a split, by example id.
+
+    Raises ResultError when the file is not the one that the manifest vouches for, or a line does not parse.
+    """
+    manifest = load_manifest(store, result.manifest)
+    texts: dict[str, str] = {}
+    for line in _read_file(store, manifest, "predictions.jsonl").splitlines():
+        # Most lines are of other rows and steps: look before a model is built.
+        if line and any(example_id.encode() in line for example_id in example_ids):
+            found = parse(Prediction, line, name="predictions.jsonl")
+            if (found.split, found.step) == (split, result.steps) and found.example_id in example_ids:
+                texts[found.example_id] = found.text
+    return texts
+
+
+def _limits(spec: SweepSpec) -> Limits:
+    execution = spec.execution
+    return Limits(
+        max_attempts=execution.max_attempts,
+        max_disruptions=execution.max_disruptions,
+        max_failed_trials=execution.max_failed_trials,
+    )
+
+
+def _read_trial(
+    store: Store, trial: PlannedTrial, *, record: TrialRecord, status: TrialStatus, verified: Verified
+) -> TrialData:
+    if status.state == "failed":
+        return TrialData(trial, "failed", trouble=_trouble(record, status))
+    if record.result is None:
+        return TrialData(trial, "stopped" if status.state == "stopped" else "pending")
+    try:
+        known = verified.manifests.get(trial.trial_id) == record.result.manifest.sha256
+        # A result whose files were all read before has just been checked for sizes, by the ledger.
+        result = record.result if known else read_result(store, trial, full=True)
+        if result is None:  # removed this moment
+            return TrialData(trial, "pending")
+        return TrialData(trial, "succeeded", measured=_measured(store, result))
+    except (ResultError, NotFoundError) as err:
+        return TrialData(trial, "failed", trouble=Trouble("result_corrupt", str(err), status.attempts))
+
+
+def _trouble(record: TrialRecord, status: TrialStatus) -> Trouble:
+    newest = record.counted_failures[-1] if record.counted_failures else None
+    reason = newest.reason if newest else "result_corrupt"
+    if record.corrupt is not None:
+        return Trouble("result_corrupt", record.corrupt.message, status.attempts)
+    return Trouble(reason, status.text, status.attempts, newest.log_tail if newest else "")
+
+
+def _measured(store: Store, result: Result) -> Measured:
+    manifest = load_manifest(store, result.manifest)
+    scores = parse(Scores, _read_file(store, manifest, "scores.json"), name="scores.json")
+    if scores.trial_id != result.trial_id:
+        raise ResultError(f"scores.json is of trial {scores.trial_id!r}, not of {result.trial_id!r}")
+    losses: list[Point] = []
+    evaluations: list[EvaluationRecord] = []
+    for record in _records(_read_file(store, manifest, "metrics.jsonl")):
+        if isinstance(record, StepRecord):
+            losses.append(Point(record.step, record.loss))
+        else:
+            evaluations.append(record)
+    tables = {
+        split: ScoreTable(table.example_ids, {name: np.asarray(column) for name, column in table.metrics.items()})
+        for split, table in scores.splits.items()
+    }
+    return Measured(result=result, scores=tables, losses=tuple(losses), evaluations=tuple(evaluations))
+
+
+_RECORD: TypeAdapter[StepRecord | EvaluationRecord] = TypeAdapter(
+    Annotated[StepRecord | EvaluationRecord, Field(discriminator="kind")]
+)
+
+
+def _records(body: bytes) -> Iterator[StepRecord | EvaluationRecord]:
+    for number, line in enumerate(body.splitlines(), start=1):
+        try:
+            yield _RECORD.validate_json(line)
+        except ValueError as err:
+            raise ResultError(f"metrics.jsonl, line {number}: neither a step nor an evaluation") from err
+
+
+def _read_file(store: Store, manifest: Manifest, path: str) -> bytes:
+    """The file's bytes, which are those that the manifest lists."""
+    key = Keys.attempt_file(manifest.trial_id, manifest.attempt, path)
+    listed = {file.path: file.sha256 for file in manifest.files}
+    if path not in listed:
+        raise ResultError(f"{key} is not in its manifest")
+    body = store.read(key, limit_bytes=DATA_LIMIT_BYTES)
+    if sha256_hex(body) != listed[path]:
+        raise ResultError(f"{key} has SHA-256 {sha256_hex(body)}, the manifest says {listed[path]}")
+    return body
+
+
+def _read_verified(store: Store) -> Verified:
+    key = Keys.report(VERIFIED)
+    try:
+        return parse(Verified, store.read(key, limit_bytes=DOCUMENT_LIMIT_BYTES), name=key)
+    except (NotFoundError, ResultError):  # it saves reading; without it everything is read
+        return Verified()
+
+
+def _remember(store: Store, trials: tuple[TrialData, ...], *, before: Verified) -> None:
+    passed = {trial.planned.trial_id: trial.measured.result.manifest.sha256 for trial in trials if trial.measured}
+    if passed != before.manifests:
+        store.put(Keys.report(VERIFIED), to_json(Verified(manifests=passed)))
+
+
+def _left(store: Store, plan: Plan) -> Iterator[LeftTrial]:
+    wanted = {trial.trial_id for trial in plan.trials}
+    for found in store.list(Keys.PLANS):
+        if found.key == Keys.plan(plan.spec_sha256):
+            continue
+        other = parse(Plan, store.read(found.key, limit_bytes=DATA_LIMIT_BYTES), name=found.key)
+        for trial in other.trials:
+            if trial.trial_id not in wanted and store.stat(Keys.result(trial.trial_id)) is not None:
+                wanted.add(trial.trial_id)
+                yield LeftTrial(trial.trial_id, trial.label, other.spec_sha256)
+
+
+def _moments(record: TrialRecord) -> Iterator[datetime]:
+    if record.result is not None:
+        yield record.result.finished_at
+    yield from (failure.at for failure in record.failures)
+
+
+def _place(store: Store, plan: Plan, spec: SweepSpec) -> str:
+    """What a person types for this run: as the spec has the store's root where that fits, else the whole address."""
+    run = f"{plan.sweep}/{plan.run}"
+    relative = f"{spec.store.root.rstrip('/').removeprefix('./')}/{run}"
+    same_end = store.uri.endswith(f"/{relative}") and not relative.startswith(("/", ".", "~"))
+    return relative if same_end else store.uri

@@ -1,0 +1,157 @@
+"""Collected tables to the report's document. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from controller.collect import Collected, Measured, TrialData
+from controller.report.curves import curves_of
+from controller.report.document import (
+    Configuration,
+    FailedTrial,
+    Objective,
+    Report,
+    ReportProvenance,
+    SampledExample,
+    SeedTrial,
+)
+from controller.report.findings import findings_of, warnings_of
+from controller.report.ranking import Standing
+from controller.report.setup import setup_of, values_of
+from controller.report.text import one_line, visible
+from controller.spec import SweepSpec
+from job.contract.metric_names import DIRECTIONS
+from job.store import Keys
+
+__all__ = ["build_report", "objective_of"]
+
+LOG_LIMIT = 4000  # characters, of the end
+
+
+def objective_of(spec: SweepSpec) -> Objective:
+    """The spec's objective with its direction, which is the metric's own where the spec names none."""
+    goal = spec.objective
+    direction = goal.direction or DIRECTIONS.get(goal.metric, "maximize")
+    return Objective(metric=goal.metric, split=goal.split, direction=direction)
+
+
+def build_report(
+    collected: Collected, standings: Sequence[Standing], *, examples: tuple[SampledExample, ...]
+) -> Report:
+    """The document; `standings` are in the order of the ranking."""
+    plan, spec = collected.plan, collected.spec
+    objective = objective_of(spec)
+    provenance = _provenance(collected)
+    findings = findings_of(standings, objective)
+    warnings = warnings_of(collected, standings, objective=objective, provenance=provenance)
+    final = all(trial.state in ("succeeded", "failed") for trial in collected.trials)
+    return Report(
+        sweep=plan.sweep,
+        run=plan.run,
+        place=collected.place,
+        description=visible(spec.description).strip(),
+        success=visible(spec.success).strip(),
+        spec_sha256=plan.spec_sha256,
+        data_until=collected.data_until,
+        state="complete" if final else "partial",
+        objective=objective,
+        setup=setup_of(collected),
+        configurations=tuple(_configuration(standing, spec, objective) for standing in standings),
+        pending=tuple(_pending(trial) for trial in collected.trials if trial.state in ("pending", "stopped")),
+        failures=tuple(_failed(trial, collected.place) for trial in collected.trials if trial.trouble is not None),
+        findings=tuple(map(one_line, findings.sentences)),
+        warnings=tuple(map(one_line, warnings)),
+        small=findings.small,
+        examples=examples,
+        provenance=provenance,
+    )
+
+
+def _configuration(standing: Standing, spec: SweepSpec, objective: Objective) -> Configuration:
+    planned, measured = standing.planned, standing.measured
+    results = [seed.result for seed in measured]
+    spent = [(result.seconds, result.device.count) for result in results]
+    return Configuration(
+        letter=planned.letter,
+        label=one_line(planned.label),
+        kind=planned.kind,
+        config_id=planned.config_id,
+        prompt=planned.prompt_name,
+        values={path: one_line(value) for path, value in values_of(planned, spec).items()},
+        rank=standing.rank,
+        trials=tuple(map(_seed, standing.trials)),
+        metrics={split: dict(metrics) for split, metrics in standing.metrics.items()},
+        metrics_settings=_settings(measured),
+        steps=max((result.steps for result in results), default=0),
+        train_tokens=sum(result.train_tokens for result in results),
+        train_s=sum(seconds.train * count for seconds, count in spent),
+        evaluate_s=sum(seconds.evaluate * count for seconds, count in spent),
+        other_s=sum((seconds.startup + seconds.data + seconds.publish) * count for seconds, count in spent),
+        peak_bytes=max((result.device.peak_bytes for result in results), default=0),
+        adapter_bytes=max((result.adapter_bytes for result in results), default=0),
+        curves=curves_of(standing, objective),
+    )
+
+
+def _seed(trial: TrialData) -> SeedTrial:
+    planned, result = trial.planned, trial.measured.result if trial.measured else None
+    has_adapter = result is not None and planned.kind == "lora"
+    return SeedTrial(
+        trial_id=planned.trial_id,
+        seed=planned.seed,
+        state=trial.state,
+        attempt=result.attempt if result else None,
+        adapter_key=Keys.attempt_file(planned.trial_id, result.attempt, "adapter") if result and has_adapter else None,
+    )
+
+
+def _settings(measured: Sequence[Measured]) -> dict[str, dict[str, bool | int | float | str | None]]:
+    if not measured:
+        return {}
+    metrics = [metric for split in measured[0].result.metrics.values() for metric in split.items()]
+    return {name: dict(value.settings) for name, value in metrics}
+
+
+def _pending(trial: TrialData) -> str:
+    seed = "" if trial.planned.seed is None else f" (seed {trial.planned.seed})"
+    return f"{trial.planned.letter}{seed}: {trial.state}"
+
+
+def _failed(trial: TrialData, place: str) -> FailedTrial:
+    planned, trouble = trial.planned, trial.trouble
+    if trouble is None:
+        raise ValueError(f"trial {planned.trial_id} has not failed")
+    return FailedTrial(
+        trial_id=planned.trial_id,
+        letter=planned.letter,
+        label=one_line(planned.label),
+        seed=planned.seed,
+        reason=trouble.reason,
+        message=visible(trouble.message),
+        attempts=trouble.attempts,
+        log_tail=visible(trouble.log_tail[-LOG_LIMIT:]),
+        retry=f"lorasweep retry {shlex.quote(place)} {planned.trial_id}",
+    )
+
+
+def _provenance(collected: Collected) -> ReportProvenance:
+    results = [trial.measured.result for trial in collected.trials if trial.measured is not None]
+    asked = [result for result in results if result.config.kind != "lead"]
+    names = sorted({name for result in results for name in result.versions})
+    sources = {result.provenance.model_dump_json(): result.provenance for result in results}
+    return ReportProvenance(
+        engines=_unique(result.engine for result in results if result.config.kind == "lora"),
+        devices=_unique(_device(result.device.name, result.device.count) for result in asked),
+        versions={name: _unique(r.versions[name] for r in results if name in r.versions) for name in names},
+        sources=tuple(sources[key] for key in sorted(sources)),
+        identity_version=collected.plan.identity_version,
+    )
+
+
+def _device(name: str, count: int) -> str:
+    return one_line(name) if count == 1 else f"{count} {one_line(name)}"
+
+
+def _unique(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({one_line(value) for value in values}))

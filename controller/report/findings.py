@@ -1,0 +1,257 @@
+"""What the numbers show and what makes them doubtful, as sentences that are derived from numbers. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from controller.collect import Collected, Measured
+from controller.report.document import Metric, Objective, ReportProvenance
+from controller.report.numbers import plus_minus, written_number
+from controller.report.ranking import Standing
+from controller.report.setup import dropped_between
+
+__all__ = ["Findings", "findings_of", "warnings_of"]
+
+_LISTED = 8  # names in one sentence
+
+
+class Findings(NamedTuple):
+    """What the numbers show."""
+
+    sentences: tuple[str, ...]
+    small: bool
+    """Whether they are too few to name a winner."""
+
+
+def findings_of(standings: Sequence[Standing], objective: Objective) -> Findings:
+    """How far the ranking reaches: its size, its overlaps, and where the baselines stand."""
+    ranked = [standing for standing in standings if standing.trained and standing.objective is not None]
+    if not ranked:
+        return Findings(tuple(_nothing_ranked(standings, objective)), small=False)
+    size = _Size.of(ranked)
+    sentences = [_first(ranked, objective), *size.sentences(ranked), *_against_baselines(standings, objective)]
+    return Findings(tuple(sentences), small=size.small)
+
+
+class _Size(NamedTuple):
+    """How much there is to go by."""
+
+    rows: int
+    seeds: int
+    """Of the configuration with the fewest."""
+    others: int
+    """Trained configurations beside the first."""
+    overlapping: int
+    """Of those, with an interval that shares a value with the first one's."""
+
+    @classmethod
+    def of(cls, ranked: Sequence[Standing]) -> _Size:
+        metrics = [standing.objective for standing in ranked if standing.objective is not None]
+        return cls(
+            rows=min(metric.rows for metric in metrics),
+            seeds=min(metric.seeds for metric in metrics),
+            others=len(metrics) - 1,
+            overlapping=sum(_overlap(metrics[0], other) for other in metrics[1:]),
+        )
+
+    @property
+    def small(self) -> bool:
+        return self.others > 0 and (self.seeds < 2 or self.overlapping > 0)
+
+    def sentences(self, ranked: Sequence[Standing]) -> Iterator[str]:
+        size = f"{_counted(self.rows, 'row')}, {_counted(self.seeds, 'seed')}"
+        letter = ranked[0].planned.letter
+        if not self.others:
+            yield f"{size}, one trained configuration: there is no other to rank it against."
+        elif self.rows < 2:
+            yield f"{size}: too few to name a winner; one row says nothing about the spread between rows."
+        elif self.overlapping:
+            yield (
+                f"{size}: too few to name a winner. The 95 % interval of {letter} overlaps those of "
+                f"{self.overlapping} of the {_counted(self.others, 'other trained configuration')}."
+            )
+        elif self.small:
+            yield f"{size}: too few to name a winner, as nothing shows how much another seed would change."
+        else:
+            yield (
+                f"{size}: the 95 % interval of {letter} overlaps that of no other trained configuration. These are "
+                "intervals of single means; this report makes no paired comparison and names no winner."
+            )
+        if self.seeds < 2:
+            whose = (
+                "this adapter, not this configuration"
+                if not self.others
+                else ("these adapters, not these configurations")
+            )
+            yield f"With one seed the numbers are about {whose}: another seed gives other adapters."
+
+
+def warnings_of(
+    collected: Collected, standings: Sequence[Standing], *, objective: Objective, provenance: ReportProvenance
+) -> tuple[str, ...]:
+    """What a reader has to know before trusting the ranking, the gravest first."""
+    return (
+        *_mixed(provenance),
+        *_without_objective(standings, objective),
+        *_seeds_missing(standings),
+        *_rows_differ(standings, objective),
+        *_completions_differ(standings),
+        *_dropped_differ([seed for standing in standings for seed in standing.measured]),
+        *_left_the_grid(collected),
+        *(f"{label}: came out as a trial already listed, and is counted once" for label in collected.plan.duplicates),
+        *collected.plan.warnings,
+        *collected.notes,
+    )
+
+
+def _nothing_ranked(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
+    trained = [standing for standing in standings if standing.trained]
+    if not standings:
+        yield "The plan has no trial, so there is nothing to report."
+    elif not trained:
+        yield "The plan has no trained configuration; there are baselines only."
+    elif any(standing.measured for standing in trained):
+        yield (
+            f"No trained configuration has {objective.metric} on {objective.split}, so nothing is ranked: "
+            "configurations are in order of their letters."
+        )
+    elif all(trial.state == "failed" for standing in trained for trial in standing.trials):
+        yield "Every trained configuration failed, so nothing is ranked."
+    else:
+        yield "No trained configuration has a result yet, so nothing is ranked."
+
+
+def _first(ranked: Sequence[Standing], objective: Objective) -> str:
+    best = ranked[0].objective
+    if best is None:
+        return ""
+    tied = [standing.planned.letter for standing in ranked if standing.rank == 1]
+    where = f"{objective.metric} on {objective.split}"
+    if len(tied) == len(ranked) > 1:
+        return f"All {len(ranked)} trained configurations have the same mean {where}: {written_number(best.mean)}."
+    if len(tied) > 1:
+        return f"{_listed(tied)} share the first rank by mean {where}: {written_number(best.mean)}."
+    return f"{tied[0]} ranks first by mean {where}: {plus_minus(best)}."
+
+
+def _against_baselines(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
+    """Counts by mean alone; whether a difference is more than chance is not asked here."""
+    trained = [standing for standing in standings if standing.trained]
+    loss = Objective(metric="completion_loss", split=objective.split, direction="minimize")
+    asked = [objective] if objective.metric == loss.metric else [objective, loss]
+    for goal in asked:
+        zero_shots = {
+            standing.planned.prompt_name: standing for standing in standings if standing.planned.kind == "zero-shot"
+        }
+        pairs = [(standing, zero_shots.get(standing.planned.prompt_name)) for standing in trained]
+        if sentence := _better_than(pairs, goal, name="the zero-shot baseline of their prompt"):
+            yield sentence
+    for lead in (standing for standing in standings if standing.planned.kind == "lead"):
+        if sentence := _better_than([(standing, lead) for standing in trained], objective, name=lead.planned.label):
+            yield sentence
+
+
+def _better_than(pairs: Sequence[tuple[Standing, Standing | None]], goal: Objective, *, name: str) -> str:
+    values = [
+        (ours, theirs)
+        for standing, baseline in pairs
+        if baseline is not None
+        and (ours := _mean(standing, goal)) is not None
+        and (theirs := _mean(baseline, goal)) is not None
+    ]
+    if not values:
+        return ""
+    upward = goal.direction == "maximize"
+    better = sum(ours > theirs if upward else ours < theirs for ours, theirs in values)
+    side = "above" if upward else "below"
+    whole = _counted(len(values), "trained configuration")
+    verb = "is" if len(values) == 1 else "are"
+    return f"By mean {goal.metric} on {goal.split}, {better} of {whole} {verb} {side} {name}."
+
+
+def _mean(standing: Standing, goal: Objective) -> float | None:
+    metric = standing.metrics.get(goal.split, {}).get(goal.metric)
+    return None if metric is None else metric.mean
+
+
+def _mixed(provenance: ReportProvenance) -> Iterator[str]:
+    for what, found in (("engines", provenance.engines), ("devices", provenance.devices)):
+        if len(found) > 1:
+            yield f"The ranking mixes {what} ({', '.join(found)}): differences between rows may come from them."
+    versions = [f"{name} {' and '.join(found)}" for name, found in provenance.versions.items() if len(found) > 1]
+    if versions:
+        yield f"The ranking mixes library versions ({'; '.join(versions)}): differences may come from them."
+    commits = {source.git_commit for source in provenance.sources} | {source.image for source in provenance.sources}
+    if len(provenance.sources) > 1:
+        named = ", ".join(sorted(commit for commit in commits if commit))
+        yield f"The ranking mixes builds of the code ({named or 'one of them unnamed'})."
+
+
+def _without_objective(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
+    missing = [s.planned.letter for s in standings if s.trained and s.measured and s.objective is None]
+    if missing:
+        yield f"{_listed(missing)}: no {objective.metric} on {objective.split} in the results, so not ranked."
+
+
+def _seeds_missing(standings: Sequence[Standing]) -> Iterator[str]:
+    for standing in standings:
+        done, all_of_them = len(standing.measured), len(standing.trials)
+        if 0 < done < all_of_them:
+            yield f"{standing.planned.letter}: {done} of {all_of_them} seeds have a result; its numbers are of those."
+
+
+def _rows_differ(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
+    by_rows: Counter[tuple[str, ...]] = Counter()
+    letters: dict[tuple[str, ...], list[str]] = {}
+    for standing in standings:
+        for seed in standing.measured:
+            if objective.split in seed.scores:
+                ids = tuple(sorted(seed.scores[objective.split].example_ids))
+                by_rows[ids] += 1
+                letters.setdefault(ids, []).append(standing.planned.letter)
+    if len(by_rows) > 1:
+        usual, _ = by_rows.most_common(1)[0]
+        odd = [letter for ids, found in letters.items() if ids != usual for letter in found]
+        yield f"{_listed(odd)}: scored on other {objective.split} rows than the rest, so the means are not comparable."
+
+
+def _completions_differ(standings: Sequence[Standing]) -> Iterator[str]:
+    prompts = {s.planned.prompt_name: s.planned.config.prompt for s in standings if s.planned.config.prompt}
+    forms = {(prompt.completion, prompt.chat) for prompt in prompts.values() if prompt is not None}
+    if len(forms) > 1:
+        names = _listed([str(name) for name in prompts])
+        yield f"Completion loss is per token of the completion; {names} complete differently, so compare it within one."
+
+
+def _dropped_differ(measured: Sequence[Measured]) -> Iterator[str]:
+    for cause, (fewest, most) in dropped_between(measured).items():
+        yield f"{cause}: {fewest} to {most} rows, depending on the trial's prompt."
+
+
+def _left_the_grid(collected: Collected) -> Iterator[str]:
+    by_spec: dict[str, list[str]] = {}
+    for trial in collected.left:
+        by_spec.setdefault(trial.spec_sha256, []).append(f"{trial.label} ({trial.trial_id})")
+    for spec_sha256, labels in by_spec.items():
+        yield (
+            f"{_counted(len(labels), 'finished trial')} of the earlier spec {spec_sha256[:12]} left the grid with spec "
+            f"{collected.plan.spec_sha256[:12]} and are not ranked: {_listed(labels, separator='; ')}."
+        )
+
+
+def _overlap(one: Metric, other: Metric) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return True
+    return one.low <= other.high and other.low <= one.high
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _listed(names: Sequence[str], *, separator: str = ", ") -> str:
+    unique = list(dict.fromkeys(names))
+    more = len(unique) - _LISTED
+    return separator.join(unique[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,244 @@
+"""report.md: the report for a pull request or a terminal pager.
+
+Foreign text is either in code, where Markdown means nothing, or has every character escaped that could mean something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from controller.report.document import Configuration, Report
+from controller.report.numbers import arrow, bytes_written, metric_names, plus_minus, seconds, title
+from controller.report.text import one_line
+from controller.report.words import baseline_words, headline, rows_words, splits_of, trial_words
+from job.contract.documents import ScoredSplit
+
+__all__ = ["code", "fenced", "markdown_report", "prose"]
+
+_MEANING = re.compile(r"[\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.|:(?=//)")
+_AT_THE_START = re.compile(r"^(?:[-+=#>]|\d+(?=[.)]))")
+_MENTION = re.compile(r"([@#])(?=\w)")
+_ZERO_WIDTH = "\N{ZERO WIDTH SPACE}"
+_DASH = "\N{EN DASH}"
+
+
+def markdown_report(report: Report) -> str:
+    """The whole report; ends in a newline."""
+    sections = [
+        _opening(report),
+        _ranking(report),
+        _failures(report),
+        _pending(report),
+        _varied(report),
+        _configurations(report),
+        _curves(report),
+        _examples(report),
+        _setup(report),
+        _provenance(report),
+    ]
+    return "\n\n".join(part for section in sections for part in section) + "\n"
+
+
+def prose(text: str) -> str:
+    """Foreign text as plain words: nothing in it is markup, a link, an image, or calls anybody."""
+    escaped = _AT_THE_START.sub(_start_escaped, _MEANING.sub(r"\\\g<0>", one_line(text)))
+    return _MENTION.sub(rf"\1{_ZERO_WIDTH}", escaped)
+
+
+def _start_escaped(found: re.Match[str]) -> str:
+    """A sign that would begin a list, a heading or a quotation; of a number it is the dot after it."""
+    return f"{found[0]}\\" if found[0][0].isdigit() else f"\\{found[0]}"
+
+
+def code(text: str) -> str:
+    """Foreign text as inline code that may stand in a table."""
+    line = one_line(text).replace("|", "\\|")
+    fence = "`" * (_longest_run(line) + 1)
+    blank = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{blank}{line}{blank}{fence}" if line else ""
+
+
+def fenced(text: str) -> str:
+    """Foreign text as a block of code, line by line as it is."""
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int) -> str:
+    """A table whose columns from `numbers_from` on are aligned right."""
+    rule = ["---" if column < numbers_from else "---:" for column in range(len(header))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def _opening(report: Report) -> Iterator[str]:
+    yield f"# {prose(report.sweep)}: {headline(report)}"
+    if report.description:
+        yield f"**What was tried.** {prose(report.description)}"
+    if report.success:
+        yield f"**Success criterion.** {prose(report.success)}"
+    yield "## What the numbers show"
+    if report.findings:
+        yield "\n".join(f"- {prose(sentence)}" for sentence in report.findings)
+    if report.warnings:
+        yield "\n".join(f"- **Note.** {prose(sentence)}" for sentence in report.warnings)
+
+
+def _ranking(report: Report) -> Iterator[str]:
+    goal = report.objective
+    for split in splits_of(report):
+        shown = [configuration for configuration in report.configurations if configuration.metrics.get(split)]
+        if not shown:
+            continue
+        ranks = split == goal.split
+        yield f"## Ranked by {goal.metric} on {split}" if ranks else f"## The same configurations on {split}"
+        found = {name for configuration in shown for name in configuration.metrics[split]}
+        names = metric_names(sorted(found), objective=goal.metric)
+        header = ["Rank", "", "Configuration", *(f"{title(name)} {arrow(name)}".strip() for name in names)]
+        rows = (_ranking_row(configuration, split, names, ranks=ranks) for configuration in shown)
+        yield _table([*header, "Train s", "Evaluate s"] if ranks else header, rows, numbers_from=3)
+        yield (
+            f"{prose(rows_words(shown, split))} \N{PLUS-MINUS SIGN} is half a 95 % interval of the mean"
+            f"{'; seconds are device-seconds over all seeds' if ranks else ''}. *Baselines* have no rank."
+        )
+
+
+def _ranking_row(configuration: Configuration, split: ScoredSplit, names: Sequence[str], *, ranks: bool) -> list[str]:
+    metrics = configuration.metrics[split]
+    label = code(configuration.label) + (" *baseline*" if configuration.kind != "lora" else "")
+    numbers = [plus_minus(metrics[name], name) if name in metrics else _DASH for name in names]
+    row = [str(configuration.rank or _DASH), configuration.letter, label, *numbers]
+    if ranks:
+        row += [seconds(configuration.train_s) if configuration.steps else _DASH, seconds(configuration.evaluate_s)]
+    return row
+
+
+def _failures(report: Report) -> Iterator[str]:
+    if not report.failures:
+        return
+    yield f"## Failed trials ({len(report.failures)})"
+    for failed in report.failures:
+        attempts = f", {failed.attempts} failed attempts" if failed.attempts > 1 else ""
+        name = trial_words(failed.letter, failed.seed)
+        yield f"**{name}** {code(failed.label)}: {failed.reason}{attempts}. {prose(failed.message)}"
+        yield fenced(failed.retry)
+        if failed.log_tail:
+            yield f"<details><summary>End of its log</summary>\n\n{fenced(failed.log_tail)}\n\n</details>"
+
+
+def _pending(report: Report) -> Iterator[str]:
+    if report.pending:
+        yield f"## Without a result yet ({len(report.pending)})"
+        yield ", ".join(map(prose, report.pending))
+
+
+def _varied(report: Report) -> Iterator[str]:
+    yield "## What was varied, and why"
+    if not report.setup.varied:
+        yield "Nothing: there is one trained configuration at most."
+        return
+    rows = [
+        [code(varied.path), ", ".join(map(code, varied.values)), varied.how, prose(varied.why or _DASH)]
+        for varied in report.setup.varied
+    ]
+    yield _table(["Setting", "Values", "Combined as", "Why"], rows, numbers_from=4)
+    seeds = ", ".join(map(str, report.setup.seeds))
+    yield f"Every trained configuration runs with {len(report.setup.seeds)} seed(s): {seeds}."
+
+
+def _configurations(report: Report) -> Iterator[str]:
+    yield "## Configurations"
+    by_letter = sorted(report.configurations, key=lambda found: (len(found.letter), found.letter))
+    rows = [
+        [
+            found.letter,
+            code(found.label),
+            baseline_words(found),
+            f"{found.steps:,}",
+            f"{found.train_tokens:,}",
+            bytes_written(found.peak_bytes),
+            bytes_written(found.adapter_bytes),
+            ", ".join(code(trial.trial_id) for trial in found.trials),
+        ]
+        for found in by_letter
+    ]
+    yield _table(
+        ["", "Key change", "Kind", "Steps", "Train tokens", "Peak memory", "Adapter", "Trials"], rows, numbers_from=3
+    )
+
+
+def _curves(report: Report) -> Iterator[str]:
+    drawn = [configuration for configuration in report.configurations if configuration.curves]
+    for split, metric in dict.fromkeys((curve.split, curve.metric) for found in drawn for curve in found.curves):
+        columns = {
+            found.letter: {point.step: point.value for point in curve.points}
+            for found in drawn
+            for curve in found.curves
+            if (curve.split, curve.metric) == (split, metric)
+        }
+        steps = sorted({step for column in columns.values() for step in column})
+        rows = [
+            [str(step), *(f"{column[step]:.3f}" if step in column else _DASH for column in columns.values())]
+            for step in _few(steps)
+        ]
+        yield f"## {'Training loss' if split == 'train' else f'{title(metric)} on {split}'} by step"
+        yield _table(["Step", *columns], rows, numbers_from=0)
+
+
+def _few(steps: Sequence[int], count: int = 12) -> list[int]:
+    """At most `count` of the steps, evenly spread, the last one among them."""
+    stride = -(-len(steps) // count) or 1
+    return sorted(steps[::-1][::stride])
+
+
+def _examples(report: Report) -> Iterator[str]:
+    if not report.examples:
+        return
+    yield "## Examples"
+    yield "The same few rows in every report on this data; not chosen by score."
+    for example in report.examples:
+        yield f"### {prose(example.example_id)} ({example.split})"
+        yield f"Input\n\n{fenced(example.input)}"
+        yield f"Reference\n\n{fenced(example.reference)}"
+        for output in example.outputs:
+            score = "" if output.score is None else f", {report.objective.metric} {output.score:.3f}"
+            yield f"{output.letter} {code(output.label)}{score}\n\n{fenced(output.text)}"
+
+
+def _setup(report: Report) -> Iterator[str]:
+    setup = report.setup
+    yield "## Setup"
+    rows = [[f"rows of {split}", f"{count:,}"] for split, count in setup.rows.items()]
+    rows += [[f"left out, {code(cause)}", f"{count:,}"] for cause, count in setup.dropped.items() if count]
+    yield _table(["", ""], [["model", code(setup.model)], ["data", code(setup.data)], *rows], numbers_from=2)
+    for name, prompt in setup.prompts.items():
+        chat = " (as turns of the model's chat template)" if prompt.chat else ""
+        yield f"Prompt {code(name)}{chat}\n\n{fenced(prompt.prompt)}"
+        yield f"and its completion\n\n{fenced(prompt.completion)}"
+    if setup.shared:
+        yield "What all trained trials share"
+        yield _table(["Setting", "Value"], [[code(k), code(v)] for k, v in setup.shared.items()], numbers_from=2)
+
+
+def _provenance(report: Report) -> Iterator[str]:
+    made = report.provenance
+    yield "## Provenance"
+    rows = [
+        ["run", code(report.place)],
+        ["spec, SHA-256", code(report.spec_sha256)],
+        ["model", code(report.setup.model_digest)],
+        ["data", code(report.setup.data_digest)],
+        ["data until", report.data_until.isoformat() if report.data_until else _DASH],
+        ["engine", ", ".join(map(code, made.engines)) or _DASH],
+        ["device", ", ".join(map(code, made.devices)) or _DASH],
+        ["versions", ", ".join(code(f"{name} {' / '.join(found)}") for name, found in made.versions.items()) or _DASH],
+        ["identity version", str(made.identity_version)],
+    ]
+    for source in made.sources:
+        rows += [["git commit", code(source.git_commit)]] if source.git_commit else []
+        rows += [["image", code(source.image)]] if source.image else []
+    yield _table(["", ""], rows, numbers_from=2)

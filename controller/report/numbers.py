@@ -1,0 +1,78 @@
+"""Numbers as people read them; every rendering of the report writes them in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.report.document import Metric
+from job.contract.metric_names import DIRECTIONS
+
+__all__ = ["arrow", "better", "bytes_written", "half_width", "metric_names", "plus_minus", "seconds", "written_number"]
+
+_ORDER = ("rouge1", "rouge2", "rougeL", "completion_loss", "generated_tokens")
+_TITLES = {
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "rougeLsum": "ROUGE-Lsum",
+    "completion_loss": "Completion loss",
+    "generated_tokens": "Generated tokens",
+}
+_DIGITS = {"generated_tokens": 1}
+
+
+def metric_names(found: Sequence[str], *, objective: str) -> tuple[str, ...]:
+    """The columns of the ranking: the customary ones that were measured, and the objective in any case."""
+    names = [name for name in _ORDER if name in found]
+    if objective not in names:
+        names.insert(0, objective)
+    return tuple(names)
+
+
+def title(name: str) -> str:
+    """What a column is called."""
+    return _TITLES.get(name, name)
+
+
+def arrow(name: str) -> str:
+    """Which way is better; empty where neither is."""
+    return {"maximize": "\N{UPWARDS ARROW}", "minimize": "\N{DOWNWARDS ARROW}", None: ""}[DIRECTIONS.get(name)]
+
+
+def better(name: str) -> str:
+    """The arrow in words."""
+    return {"maximize": "higher is better", "minimize": "lower is better", None: ""}[DIRECTIONS.get(name)]
+
+
+def written_number(value: float, name: str = "") -> str:
+    """Three decimals, or what the metric of that name has."""
+    return f"{value:.{_DIGITS.get(name, 3)}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def half_width(metric: Metric, name: str = "") -> str:
+    """Half the 95 % interval, as `0.021`; empty where there is no interval."""
+    return "" if metric.high is None else written_number(metric.high - metric.mean, name)
+
+
+def plus_minus(metric: Metric, name: str = "") -> str:
+    """`0.231 \N{PLUS-MINUS SIGN} 0.021`, or the mean alone."""
+    half = half_width(metric, name)
+    mean = written_number(metric.mean, name)
+    return f"{mean} \N{PLUS-MINUS SIGN} {half}" if half else mean
+
+
+def seconds(value: float) -> str:
+    """Seconds without decimals from ten on."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def bytes_written(count: int) -> str:
+    """Binary units with one decimal."""
+    if not count:
+        return "\N{EN DASH}"
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"

@@ -1,0 +1,53 @@
+"""Phrases that Markdown, HTML and the terminal share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.report.document import Configuration, Report
+from job.contract.documents import ScoredSplit
+
+__all__ = ["baseline_words", "headline", "rows_words", "splits_of", "trial_words"]
+
+
+def headline(report: Report) -> str:
+    """How far the run got, in a few words."""
+    trials = [trial for configuration in report.configurations for trial in configuration.trials]
+    done = sum(trial.state == "succeeded" for trial in trials)
+    failed = f", {len(report.failures)} failed" if report.failures else ""
+    partial = "" if report.state == "complete" else ", not finished"
+    return f"{done} of {len(trials)} trials have a result{failed}{partial}"
+
+
+def rows_words(configurations: Sequence[Configuration], split: ScoredSplit) -> str:
+    """How many rows and seeds are behind the means of a split."""
+    metrics = [(found.kind, metric) for found in configurations for metric in found.metrics.get(split, {}).values()]
+    trained = [metric.seeds for kind, metric in metrics if kind == "lora"]
+    rows = _span([metric.rows for _, metric in metrics], "row")
+    seeds = _span(trained, "seed")
+    return f"{rows}, {seeds} per trained configuration." if trained else f"{rows}."
+
+
+def splits_of(report: Report) -> tuple[ScoredSplit, ...]:
+    """The scored splits that have results, the objective's first."""
+    found = {split for configuration in report.configurations for split in configuration.metrics}
+    order: tuple[ScoredSplit, ...] = ("validation", "test")
+    return tuple(split for split in sorted(order, key=lambda split: split != report.objective.split) if split in found)
+
+
+def trial_words(letter: str, seed: int | None) -> str:
+    """A trial as people call it."""
+    return letter if seed is None else f"{letter}, seed {seed}"
+
+
+def baseline_words(configuration: Configuration) -> str:
+    """Whether a configuration was trained."""
+    return "trained" if configuration.kind == "lora" else "baseline"
+
+
+def _span(counts: Sequence[int], noun: str) -> str:
+    if not counts:
+        return f"no {noun}s"
+    low, high = min(counts), max(counts)
+    number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return f"{number} {noun}" if high == 1 else f"{number} {noun}s"

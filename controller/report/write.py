@@ -1,0 +1,66 @@
+"""The report of a run, made from its store and put back into it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from controller.collect import Collected, collect, read_examples, read_predictions
+from controller.report.content import build_report, objective_of
+from controller.report.document import Objective, Report, SampledExample
+from controller.report.markdown import markdown_report
+from controller.report.ranking import Standing, standings
+from controller.report.samples import chosen_rows, sampled, shown_writers
+from controller.report.table import csv_report
+from controller.spec_file import parse_spec
+from job.contract.documents import Plan, to_json
+from job.contract.errors import NotFoundError, ResultError
+from job.store import Keys, Store
+
+__all__ = ["make_report", "write_report"]
+
+
+def write_report(store: Store, *, plan: Plan, spec_text: bytes) -> Report:
+    """The report of the plan's run, which `report/` of the store now holds in every form.
+
+    The same store gives the same bytes, whoever asks and whenever. Raises TransientError and ConfigurationError as the
+    store does, SpecError for a spec text that is none.
+    """
+    report = make_report(store, plan=plan, spec_text=spec_text)
+    forms = {
+        "report.json": to_json(report),
+        "report.csv": csv_report(report).encode(),
+        "report.md": markdown_report(report).encode(),
+    }
+    for name, body in forms.items():
+        store.put(Keys.report(name), body)
+    return report
+
+
+def make_report(store: Store, *, plan: Plan, spec_text: bytes) -> Report:
+    """The document alone."""
+    spec = parse_spec(spec_text, name=Keys.spec(plan.spec_sha256), folder=Path()).spec
+    collected = collect(store, plan, spec)
+    objective = objective_of(spec)
+    order = standings(collected.trials, objective)
+    try:
+        examples = _examples(store, collected, order, objective)
+    except (ResultError, NotFoundError) as err:
+        # The texts are an illustration; the numbers stand without them.
+        return build_report(replace(collected, notes=(f"No examples are shown: {err}",)), order, examples=())
+    return build_report(collected, order, examples=examples)
+
+
+def _examples(
+    store: Store, collected: Collected, order: tuple[Standing, ...], objective: Objective
+) -> tuple[SampledExample, ...]:
+    writers = shown_writers(order)
+    if not writers:
+        return ()
+    rows = chosen_rows(read_examples(store, collected.plan), split=objective.split)
+    wanted = frozenset(row.example_id for row in rows)
+    texts = [
+        (writer, read_predictions(store, writer.measured.result, split=objective.split, example_ids=wanted))
+        for writer in writers
+    ]
+    return sampled(rows, texts, objective=objective)
