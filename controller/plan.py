@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from controller.expand import Pins, expand
 from controller.group import group
 from controller.request import TRIALS_LIMIT_BYTES, request_of
-from controller.spec_file import LoadedSpec
-from job.contract.config import IDENTITY_VERSION, Source
+from controller.spec_file import LoadedSpec, parse_spec
+from job.contract.config import IDENTITY_VERSION
 from job.contract.documents import DATA_LIMIT_BYTES, Group, Plan, parse, to_json
 from job.contract.errors import ConflictError, NotFoundError, SpecError
 from job.store import Keys, Store
 
-__all__ = ["Preview", "earlier_plans", "make_plan", "open_plan", "pin_sources", "preview_plan", "read_plan"]
+if TYPE_CHECKING:
+    from controller.pins import Earlier
+
+__all__ = ["Preview", "earlier_plans", "make_plan", "open_plan", "preview_plan", "read_plan"]
 
 
 def make_plan(loaded: LoadedSpec, *, pins: Pins, earlier: Sequence[Plan], run: str, now: datetime) -> Plan:
@@ -69,6 +73,15 @@ def open_plan(store: Store, loaded: LoadedSpec, *, run: str, repin: bool = False
     return _checked(winner)
 
 
+def _with_spec(store: Store, plan: Plan) -> Earlier:
+    """The plan with its spec, as the run stored both."""
+    from controller.pins import Earlier
+
+    key = Keys.spec(plan.spec_sha256)
+    text = store.read(key, limit_bytes=DATA_LIMIT_BYTES)
+    return Earlier(plan, parse_spec(text, name=f"{store.uri}/{key}", folder=Path.cwd()).spec)
+
+
 class Preview(NamedTuple):
     """A plan, and whether the store has it."""
 
@@ -86,11 +99,13 @@ def preview_plan(
     Raises SpecError for a place that cannot be pinned or a trial too large, ResultError for a stored plan that does
     not parse.
     """
+    from controller.pins import pin_sources, relocated  # `validate` uses this module and looks nothing up
+
     stored = read_plan(store, loaded.sha256)
     if stored and not repin:
-        return Preview(_checked(stored), stored=True)
+        return Preview(relocated(_checked(stored), loaded), stored=True)
     earlier = [plan for plan in earlier_plans(store) if plan.identity_version == IDENTITY_VERSION]
-    pins = pin_sources(loaded, known=[] if repin else earlier)
+    pins = pin_sources(loaded, earlier=None if repin or not earlier else _with_spec(store, earlier[0]))
     if stored and stored.identity_version == IDENTITY_VERSION and Pins(stored.model, stored.data) == pins:
         return Preview(stored, stored=True)
     return Preview(make_plan(loaded, pins=pins, earlier=earlier, run=run, now=now()), stored=False)
@@ -110,44 +125,6 @@ def earlier_plans(store: Store) -> list[Plan]:
     keys = [found.key for found in store.list(Keys.PLANS) if found.key.endswith(".json")]
     plans = [parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key) for key in keys]
     return sorted(plans, key=lambda plan: (plan.created_at, plan.spec_sha256), reverse=True)
-
-
-def pin_sources(loaded: LoadedSpec, *, known: Sequence[Plan] = ()) -> Pins:
-    """Model and data with the digests of their bytes; a place that the newest `known` plan names is not read again.
-
-    Raises SpecError for a place that is missing or whose digest is not the one that the spec expects.
-    """
-    from job.source import pin_data, pin_model  # huggingface_hub costs half a second to import
-
-    spec = loaded.spec
-    newest = known[0] if known else None
-    model = newest and _still(newest.model, spec.model.id, spec.model.revision, loaded)
-    # A digest of data is over the files of its splits.
-    same_files = newest is not None and all(trial.config.data.splits == spec.data.splits for trial in newest.trials[:1])
-    data = newest and same_files and _still(newest.data, spec.data.source, spec.data.revision, loaded)
-    model = model or pin_model(spec.model.id, base=loaded.folder, revision=spec.model.revision)
-    data = data or pin_data(
-        spec.data.source, base=loaded.folder, revision=spec.data.revision, files=tuple(spec.data.splits.values())
-    )
-    _expect("model", spec.model.digest, model)
-    _expect("data", spec.data.digest, data)
-    return Pins(model=model, data=data)
-
-
-def _still(pinned: Source, place: str, revision: str | None, loaded: LoadedSpec) -> Source | None:
-    """The pin, if it is of the place that the spec names now."""
-    if pinned.kind == "path":
-        return pinned if str((loaded.folder / place).resolve()) == pinned.location else None
-    same = pinned.location.rstrip("/") == place.rstrip("/")
-    return pinned if same and revision in (None, pinned.revision) else None
-
-
-def _expect(field: str, digest: str | None, source: Source) -> None:
-    if digest is not None and digest != source.digest:
-        raise SpecError(
-            f"{field}.digest expects {digest}, but {source.location} holds {source.digest}; "
-            "restore those bytes, or write the new digest if they are meant"
-        )
 
 
 def _checked(plan: Plan) -> Plan:

@@ -5,7 +5,7 @@ are text. ruamel is used as far as its event stream, so that depth, count, alias
 and nothing is ever constructed by tag.
 
 Limits
-- 256 KiB, 20,000 values and 32 levels: ruamel's scanner takes about a second for that much on a slow core, and some
+- 256 KiB, 10,000 values and 32 levels: ruamel's scanner takes about half a second for that much on a slow core, and some
   shapes (nested flow brackets) grow with the square of their depth.
 """
 
@@ -32,7 +32,7 @@ from job.contract.errors import SpecError
 __all__ = ["LIMIT_BYTES", "Mark", "Path", "Tree", "TreeValue", "parse_yaml"]
 
 LIMIT_BYTES = 256 * 2**10
-_LIMIT_VALUES = 20_000
+_LIMIT_VALUES = 10_000
 _LIMIT_DEPTH = 32
 # Longer digits are no number that a sweep needs, and Python refuses to read 5,000 of them.
 _LIMIT_NUMBER = 40
