@@ -22,7 +22,7 @@ from job.seeds import Streams
 from job.stopping import StopSignal
 from job.train_callback import Cadence, Hooks, TrainCallback, undisturbed
 from job.train_state import Saved, read_saved
-from job.trainer import new_trainer, planned_steps, updates_per_epoch
+from job.trainer import ReferenceTrainer, new_trainer, planned_steps, updates_per_epoch
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -109,7 +109,8 @@ def train(
             model, rows=rows, options=options, execution=execution, seeds=seeds, pad_id=pad_id, folder=work,
             callback=callback,
         )  # fmt: skip
-        trainer.train(resume_from_checkpoint=None if saved is None else _position(saved, work / "resume"))
+        position = None if saved is None else _position(trainer, step=saved.step, folder=work / "resume")
+        trainer.train(resume_from_checkpoint=position)
     return _trained(callback.history)
 
 
@@ -127,10 +128,17 @@ def _resumed(model: PeftModel, *, checkpoints: Checkpoints) -> Saved | None:
     return None
 
 
-def _position(saved: Saved, folder: Path) -> str:
+def _position(trainer: ReferenceTrainer, *, step: int, folder: Path) -> str:
     """A folder that tells Trainer how many batches to pass over, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
-    TrainerState(global_step=saved.step).save_to_json(str(folder / "trainer_state.json"))
+    state = TrainerState(
+        global_step=step,
+        train_batch_size=trainer.args.per_device_train_batch_size,
+        logging_steps=trainer.args.logging_steps,
+        eval_steps=trainer.args.eval_steps,
+        save_steps=trainer.args.save_steps,
+    )  # whatever Trainer compares with its arguments is theirs
+    state.save_to_json(str(folder / "trainer_state.json"))
     return str(folder)
 
 
