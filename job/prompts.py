@@ -20,9 +20,9 @@ from jinja2 import TemplateError
 
 from job.contract.config import PromptTemplate, SplitRole
 from job.contract.errors import ConfigurationError, DataError
+from job.contract.nearest import nearest
 from job.contract.template import render, template_fields
 from job.data import Row
-from job.splits import nearest
 
 __all__ = ["EncodedRow", "EncodedSplit", "Encoder", "TextTokenizer"]
 

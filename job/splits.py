@@ -3,6 +3,7 @@
 Limits
 - `datasets` writes what it read as Arrow before it gives it back; that copy lives in a temporary folder for the length
   of one call, so no earlier copy of a file of the same name is ever served, and nothing is written beside the data.
+- A column of ISO dates in JSON of a hub dataset becomes timestamps, and is written in one form (ISO 8601 with a T).
 - Each file is read whole: memory is about twice the size of the largest split.
 """
 
@@ -15,19 +16,19 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from job.contract.errors import ConfigurationError, DataError, TransientError
+from job.contract.nearest import nearest
+from job.sources.data_files import FORMATS, listed
+from job.sources.listing import is_inside
 
-__all__ = ["Table", "nearest", "read_split"]
-
-SUFFIXES = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
+__all__ = ["Table", "read_split"]
 
 
 class Table(NamedTuple):
@@ -84,22 +85,15 @@ def read_split(path: Path, *, split: str, kind: Literal["hub", "path", "s3"]) ->
     return Table(name, dataset.num_rows, columns, lambda column, numbers: list(dataset.select(numbers)[column]))
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`, did you mean 'x'?`, or nothing when no word is near."""
-    close = get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _from_folder(folder: Path, *, split: str, kind: str, name: str, work: Path) -> Any:
-    relative = PurePosixPath(split)
-    if relative.is_absolute() or ".." in relative.parts:
+    if not is_inside(split):
         raise DataError(f"{name}: a split is a file inside the source; write its path below {folder}, without `..`")
-    if (folder / relative).is_file():
-        return _from_file(folder / relative, name=name, work=work)
+    if (folder / split).is_file():
+        return _from_file(folder / split, name=name, work=work)
     if kind == "hub":
         return _from_hub_folder(folder, split=split, name=name, work=work)
-    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    raise DataError(f"{name}: no such file{nearest(split, files)}; there are {_listed(files)}")
+    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.suffix.lower() in FORMATS)
+    raise DataError(f"{name}: no such file{nearest(split, files)}; there are {listed(files)}")
 
 
 def _from_zip(archive: Path, *, member: str, name: str, work: Path) -> Any:
@@ -108,7 +102,7 @@ def _from_zip(archive: Path, *, member: str, name: str, work: Path) -> Any:
             names = [entry.filename for entry in opened.infolist() if not entry.is_dir()]
             if member not in names:
                 raise DataError(
-                    f"{name}: no such file in the archive{nearest(member, names)}; there are {_listed(names)}"
+                    f"{name}: no such file in the archive{nearest(member, names)}; there are {listed(names)}"
                 )
             extracted = work / f"member{PurePosixPath(member).suffix}"
             with opened.open(member) as source, extracted.open("wb") as target:
@@ -120,9 +114,9 @@ def _from_zip(archive: Path, *, member: str, name: str, work: Path) -> Any:
 
 def _from_file(file: Path, *, name: str, work: Path) -> Any:
     """The file's rows. Its name takes no part: `datasets` would expand `*`, `?` and `[` in it."""
-    form = SUFFIXES.get(file.suffix.lower())
+    form = FORMATS.get(file.suffix.lower())
     if form is None:
-        raise DataError(f"{name}: {file.name!r} is none of {', '.join(SUFFIXES)}, or a .zip that holds them")
+        raise DataError(f"{name}: {file.name!r} is none of {', '.join(FORMATS)}, or a .zip that holds them")
     if not file.stat().st_size:
         raise DataError(f"{name}: {file.name!r} is empty")
     link = work / f"rows{file.suffix.lower()}"
@@ -250,8 +244,3 @@ def _text(value: Any, *, place: str) -> str:
         case datetime() | date() | time():
             return value.isoformat()
     raise DataError(f"{place}: holds a {type(value).__name__}, not text: {str(value)[:60]!r}; name a column of text")
-
-
-def _listed(names: Sequence[str], limit: int = 12) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return (", ".join(map(repr, names[:limit])) or "none") + more

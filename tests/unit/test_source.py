@@ -1,0 +1,479 @@
+"""Digests name bytes and never places; what is unsafe or not there is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.s3_server import S3Bucket
+
+from job.contract.base import canonical_json, sha256_hex
+from job.contract.config import Source
+from job.contract.errors import ConfigurationError, SpecError
+from job.source import fetch_data, fetch_model, pin_data, pin_model
+from job.sources.hashes import HashCache
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = ("train.jsonl", "test.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lorasweep"
+
+
+def safetensors(size: int = 4) -> bytes:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [size], "data_offsets": [0, 4 * size]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(4 * size)
+
+
+def write_model(folder: Path, **more: bytes) -> Path:
+    folder.mkdir(parents=True)
+    files = {"config.json": b'{"model_type": "gpt2"}', "tokenizer.json": b"{}", "model.safetensors": safetensors()}
+    for name, body in {**files, **more}.items():
+        (folder / name).write_bytes(body)
+    return folder
+
+
+def write_data(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name in FILES:
+        (folder / name).write_text(json.dumps({"dialogue": name, "summary": "s"}) + "\n", encoding="utf-8")
+    return folder
+
+
+def pin(folder: Path) -> Source:
+    return pin_model(str(folder), base=folder.parent, revision=None)
+
+
+def put_folder(bucket: S3Bucket, folder: Path, prefix: str) -> str:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+            bucket.server.client().put_object(Bucket=bucket.name, Key=key, Body=path.read_bytes())
+    return f"s3://{bucket.name}/{prefix}"
+
+
+@pytest.fixture
+def bucket(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
+    for name, value in s3_bucket.server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_bucket
+
+
+def test_a_model_digest_is_over_names_and_bytes_of_the_files_that_matter(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", **{"README.md": b"hello", "training_args.bin": b"pickle"})
+    names = ["config.json", "model.safetensors", "tokenizer.json"]
+    hashes = [[name, sha256_hex((folder / name).read_bytes())] for name in names]
+    found = pin(folder)
+    assert found == Source(kind="path", location=str(folder), digest="sha256:" + sha256_hex(canonical_json(hashes)))
+    (folder / "README.md").write_text("changed", encoding="utf-8")
+    assert pin(folder).digest == found.digest
+
+
+def test_a_moved_folder_keeps_its_digest_and_a_changed_byte_does_not(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "one")
+    first = pin(folder).digest
+    moved = folder.rename(tmp_path / "two")
+    assert pin(moved).digest == first
+    (moved / "tokenizer.json").write_bytes(b"[]")
+    assert pin(moved).digest != first
+
+
+def test_a_relative_path_counts_from_the_folder_of_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "models" / "tiny")
+    (tmp_path / "examples").mkdir()
+    monkeypatch.chdir("/")
+    found = pin_model("../models/tiny", base=tmp_path / "examples", revision=None)
+    assert found.location == str(tmp_path / "models" / "tiny")
+
+
+@pytest.mark.parametrize(
+    "location", ["./no", "/no/such", "~/no-such-folder", "no/", "rows.jsonl", "a/b/c", "", "-x", "ü/x"]
+)
+def test_a_path_that_is_not_there_is_a_mistake_with_the_full_path(tmp_path: Path, location: str) -> None:
+    with pytest.raises(SpecError, match="there is no file or folder /"):
+        pin_model(location, base=tmp_path, revision=None)
+
+
+@pytest.mark.parametrize("location", ["https://host/x", "gs://b/x", "hf://x"])
+def test_other_schemes_are_refused(tmp_path: Path, location: str) -> None:
+    with pytest.raises(SpecError, match="a hub id, a folder or file, or an s3:// prefix"):
+        pin_model(location, base=tmp_path, revision=None)
+
+
+def test_only_a_hub_id_has_a_revision(tmp_path: Path) -> None:
+    write_model(tmp_path / "model")
+    with pytest.raises(SpecError, match="only a hub id has revisions"):
+        pin_model("model", base=tmp_path, revision="main")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda f: (f / "config.json").unlink(), "no config.json", id="no config"),
+        pytest.param(lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer", id="no tokenizer"),
+        pytest.param(lambda f: (f / "model.safetensors").unlink(), "no weights", id="no weights"),
+        pytest.param(
+            lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+            "only as 'pytorch_model.bin', a format that can run code",
+            id="pickled weights",
+        ),
+        pytest.param(lambda f: (f / "config.json").write_text('{"auto_map": {"a": "b"}}'), "`auto_map`", id="own code"),
+        pytest.param(
+            lambda f: (f / "tokenizer_config.json").write_text('{"auto_map": {"a": "b"}}'),
+            "`auto_map`",
+            id="its tokenizer",
+        ),
+        pytest.param(lambda f: (f / "config.json").write_text("{"), "is not JSON", id="broken config"),
+        pytest.param(lambda f: (f / "config.json").write_text("[" * 100_000), "is not JSON", id="deep config"),
+        pytest.param(lambda f: (f / "config.json").write_text("[]"), "not an object", id="config is a list"),
+        pytest.param(lambda f: (f / "adapter_config.json").write_text("{}"), "holds an adapter", id="adapter"),
+        pytest.param(
+            lambda f: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
+            "git lfs pull",
+            id="LFS pointer",
+        ),
+        pytest.param(lambda f: (f / "model.safetensors").write_bytes(b""), "cut off", id="empty weights"),
+        pytest.param(
+            lambda f: (f / "model.safetensors").write_bytes(struct.pack("<Q", 2**63) + b"{}"),
+            "cut off",
+            id="absurd header",
+        ),
+        pytest.param(
+            lambda f: (f / "model.safetensors").write_bytes(safetensors()[:-1]), "does not hold", id="cut weights"
+        ),
+        pytest.param(
+            lambda f: (f / "model.safetensors").write_bytes(safetensors().replace(b"[4]", b"[9]")),
+            "does not hold",
+            id="absurd shape",
+        ),
+        pytest.param(
+            lambda f: (f / "model.safetensors").write_bytes(struct.pack("<Q", 4) + b"nope"),
+            "does not parse",
+            id="no header",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_used_safely_is_refused(
+    tmp_path: Path, change: Callable[[Path], object], message: str
+) -> None:
+    folder = write_model(tmp_path / "model")
+    change(folder)
+    with pytest.raises(ConfigurationError) as caught:
+        pin(folder)
+    assert message in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+def shard_index(**shards: str) -> bytes:
+    return json.dumps({"metadata": {}, "weight_map": shards}).encode()
+
+
+def test_sharded_weights_are_those_that_the_index_names(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", **{"one.safetensors": safetensors(), "two.safetensors": safetensors(2)})
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_bytes(shard_index(a="one.safetensors", b="two.safetensors"))
+    first = pin(folder).digest
+    (folder / "consolidated.safetensors").write_bytes(safetensors(3))
+    assert pin(folder).digest == first
+    (folder / "two.safetensors").write_bytes(safetensors(3))
+    assert pin(folder).digest != first
+    (folder / "two.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=r"names 'two.safetensors', which is not there"):
+        pin(folder)
+
+
+@pytest.mark.parametrize("shard", ["../x.safetensors", "/etc/x.safetensors", "a/b.safetensors", "x.bin", 7])
+def test_an_index_cannot_name_files_elsewhere(tmp_path: Path, shard: Any) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_bytes(shard_index(a=shard))
+    with pytest.raises(ConfigurationError, match="no safetensors file beside it"):
+        pin(folder)
+
+
+def test_a_real_model_folder_is_pinned_and_fetched_in_place(tiny_gpt2_folder: Path, cache: Path) -> None:
+    source = pin(tiny_gpt2_folder)
+    assert fetch_model(source, cache=cache) == tiny_gpt2_folder
+
+
+def test_a_model_that_changed_since_the_plan_is_refused(tmp_path: Path, cache: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    source = pin(folder)
+    (folder / "model.safetensors").write_bytes(safetensors(5))
+    with pytest.raises(ConfigurationError, match=r"changed since it was planned: .* plan anew with --repin"):
+        fetch_model(source, cache=cache)
+
+
+def test_data_digests_are_over_the_files_that_the_splits_name(tmp_path: Path) -> None:
+    folder = write_data(tmp_path / "rows")
+    first = pin_data("rows", base=tmp_path, revision=None, files=FILES)
+    assert first.digest == "sha256:" + sha256_hex(
+        canonical_json([[name, sha256_hex((folder / name).read_bytes())] for name in sorted(FILES)])
+    )
+    (folder / "notes.txt").write_text("x", encoding="utf-8")
+    assert pin_data("rows", base=tmp_path, revision=None, files=(*reversed(FILES), FILES[0])).digest == first.digest
+    assert pin_data("rows", base=tmp_path, revision=None, files=FILES[:1]).digest != first.digest
+
+
+def test_renaming_a_single_file_keeps_its_digest(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n", encoding="utf-8")
+    first = pin_data("a.jsonl", base=tmp_path, revision=None, files=("train[:80%]",)).digest
+    (tmp_path / "a.jsonl").rename(tmp_path / "b.jsonl")
+    assert pin_data("b.jsonl", base=tmp_path, revision=None, files=("train[80%:]",)).digest == first
+
+
+def test_an_archive_is_asked_for_its_members(tmp_path: Path, cache: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        archive.writestr("deep/train.jsonl", "{}\n")
+    source = pin_data("rows.zip", base=tmp_path, revision=None, files=("deep/train.jsonl",))
+    assert fetch_data(source, files=("deep/train.jsonl",), cache=cache) == tmp_path / "rows.zip"
+    with pytest.raises(SpecError, match=r"no file 'train.jsonl' in .*rows.zip.*there are 'deep/train.jsonl'"):
+        pin_data("rows.zip", base=tmp_path, revision=None, files=("train.jsonl",))
+    (tmp_path / "rows.zip").write_bytes(b"PK")
+    with pytest.raises(SpecError, match="cannot be opened as an archive"):
+        pin_data("rows.zip", base=tmp_path, revision=None, files=("train.jsonl",))
+
+
+@pytest.mark.parametrize("split", ["../rows/train.jsonl", "/etc/passwd", ".."])
+def test_a_split_cannot_leave_its_source(tmp_path: Path, split: str) -> None:
+    write_data(tmp_path / "rows")
+    with pytest.raises(SpecError, match="has to be a file inside"):
+        pin_data("rows", base=tmp_path, revision=None, files=(split,))
+
+
+def test_a_missing_split_is_answered_with_the_files_there_are(tmp_path: Path) -> None:
+    write_data(tmp_path / "rows")
+    with pytest.raises(
+        SpecError, match=r"no file 'tests.jsonl' .*did you mean 'test.jsonl'.*there are 'test.jsonl', 'train"
+    ):
+        pin_data("rows", base=tmp_path, revision=None, files=("tests.jsonl",))
+
+
+def test_data_that_changed_or_went_since_the_plan_is_refused(tmp_path: Path, cache: Path) -> None:
+    folder = write_data(tmp_path / "rows")
+    source = pin_data("rows", base=tmp_path, revision=None, files=FILES)
+    assert fetch_data(source, files=FILES, cache=cache) == folder
+    (folder / "train.jsonl").write_text('{"other": 1}\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="changed since it was planned"):
+        fetch_data(source, files=FILES, cache=cache)
+    (folder / "train.jsonl").unlink()
+    with pytest.raises(ConfigurationError, match=r"changed since it was planned: .*no file 'train.jsonl'"):
+        fetch_data(source, files=FILES, cache=cache)
+
+
+def test_a_hash_is_remembered_until_the_file_changes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"old")
+    past = time.time_ns() - 10**10
+    hashes = HashCache(cache)
+    monkeypatch.setattr("time.time_ns", lambda: past + 2 * 10**10)  # the file is 10 s old, and so trusted
+    assert hashes.of_file(path) == sha256_hex(b"old")
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("read a second time"))
+    assert hashes.of_file(path) == sha256_hex(b"old")
+    monkeypatch.undo()
+    before = path.stat()
+    path.write_bytes(b"new")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert HashCache(cache).of_file(path) == sha256_hex(b"new")
+
+
+def test_a_hash_of_a_file_just_written_is_not_remembered(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"old")
+    HashCache(cache).of_file(path)
+    assert not cache.exists()
+
+
+def test_a_damaged_or_unwritable_hash_cache_only_costs_time(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"old")
+    later = time.time_ns() + 10**10
+    monkeypatch.setattr("time.time_ns", lambda: later)
+    hashes = HashCache(cache)
+    hashes.of_file(path)
+    for remembered in (cache / "sha256").iterdir():
+        remembered.write_bytes(b"garbage")
+    assert hashes.of_file(path) == sha256_hex(b"old")
+    (tmp_path / "file").write_bytes(b"")
+    assert HashCache(tmp_path / "file").of_file(path) == sha256_hex(b"old")
+
+
+def test_a_prefix_with_the_bytes_of_a_folder_has_its_digest(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
+    model, rows = write_model(tmp_path / "model", **{"optimizer.pt": b"x"}), write_data(tmp_path / "rows")
+    local = pin(model)
+    remote = pin_model(put_folder(bucket, model, "models/tiny") + "/", base=tmp_path, revision=None)
+    assert remote == Source(kind="s3", location=f"s3://{bucket.name}/models/tiny", digest=local.digest)
+    assert remote.public_name == "tiny"
+    copy = fetch_model(remote, cache=cache)
+    assert sorted(path.name for path in copy.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert pin(copy).digest == local.digest
+    put_folder(bucket, rows, "rows")
+    data = pin_data(f"s3://{bucket.name}/rows", base=tmp_path, revision=None, files=FILES)
+    assert data.digest == pin_data("rows", base=tmp_path, revision=None, files=FILES).digest
+    assert sorted(path.name for path in fetch_data(data, files=FILES, cache=cache).iterdir()) == sorted(FILES)
+
+
+def test_one_object_is_a_source_as_one_file_is(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
+    folder = write_data(tmp_path / "rows")
+    put_folder(bucket, folder, "some/rows")
+    uri = f"s3://{bucket.name}/some/rows/train.jsonl"
+    source = pin_data(uri, base=tmp_path, revision=None, files=("train[:50%]",))
+    assert source.digest == pin_data("rows/train.jsonl", base=tmp_path, revision=None, files=("train",)).digest
+    copy = fetch_data(source, files=("train[:50%]",), cache=cache)
+    assert copy.name == "train.jsonl"
+    assert copy.read_bytes() == (folder / "train.jsonl").read_bytes()
+    with pytest.raises(SpecError, match="there is no object"):
+        pin_data(f"s3://{bucket.name}/some/rows/none.jsonl", base=tmp_path, revision=None, files=("train",))
+
+
+def test_a_copy_is_made_once_and_made_again_when_it_is_damaged(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
+    uri = put_folder(bucket, write_model(tmp_path / "model"), "m")
+    source = pin_model(uri, base=tmp_path, revision=None)
+    copy = fetch_model(source, cache=cache)
+    inode = copy.stat().st_ino
+    assert fetch_model(source, cache=cache).stat().st_ino == inode
+    (copy / "model.safetensors").write_bytes(safetensors(9))
+    assert fetch_model(source, cache=cache) == copy
+    assert (copy / "model.safetensors").read_bytes() == safetensors()
+    assert [path.name for path in (cache / "s3").iterdir()] == [copy.name]
+
+
+def test_a_prefix_that_changed_since_the_plan_is_refused_and_leaves_nothing(
+    tmp_path: Path, cache: Path, bucket: S3Bucket
+) -> None:
+    uri = put_folder(bucket, write_model(tmp_path / "model"), "m")
+    source = pin_model(uri, base=tmp_path, revision=None)
+    bucket.server.client().put_object(Bucket=bucket.name, Key="m/tokenizer.json", Body=b"[]")
+    with pytest.raises(ConfigurationError, match="changed since it was planned"):
+        fetch_model(source, cache=cache)
+    assert list((cache / "s3").iterdir()) == []
+
+
+def test_what_a_killed_process_left_behind_goes_after_a_day(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
+    source = pin_model(put_folder(bucket, write_model(tmp_path / "model"), "m"), base=tmp_path, revision=None)
+    old, young = cache / "s3" / ".partial-old", cache / "s3" / ".partial-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    fetch_model(source, cache=cache)
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_many_fetches_at_once_give_one_copy(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
+    source = pin_model(put_folder(bucket, write_model(tmp_path / "model"), "m"), base=tmp_path, revision=None)
+    found: list[Path] = []
+    threads = [threading.Thread(target=lambda: found.append(fetch_model(source, cache=cache))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert [path.name for path in (cache / "s3").iterdir()] == [found[0].name]
+
+
+# By huggingface_hub itself over the folder layout of its cache; it reads its settings at import, so in own processes.
+HUB_SCRIPT = """
+import sys
+from pathlib import Path
+from job.contract.errors import SweepError
+from job.source import fetch_data, fetch_model, pin_data, pin_model
+verb, name, revision = sys.argv[1:]
+base, cache, revision = Path.cwd(), Path("cache").absolute(), revision or None
+try:
+    if verb == "model":
+        source = pin_model(name, base=base, revision=revision)
+        print(source.digest, fetch_model(source, cache=cache))
+    else:
+        source = pin_data(name, base=base, revision=revision, files=("train",))
+        print(source.digest, fetch_data(source, files=("train",), cache=cache))
+except SweepError as err:
+    print(type(err).__name__, err)
+"""
+
+
+def ask_hub(folder: Path, *arguments: str, **environment: str) -> tuple[str, str]:
+    """The first word and the rest of what a process prints that pins and fetches."""
+    repository = Path(__file__).parents[2]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    variables |= {"HF_HOME": str(folder / "hf"), "PYTHONPATH": str(repository), **environment}
+    command = [sys.executable, "-c", HUB_SCRIPT, *arguments]
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=90, check=True)
+    first, _, rest = done.stdout.strip().partition(" ")
+    return first, rest
+
+
+def write_hub_cache(folder: Path, repo_folder: str, content: Path) -> Path:
+    repo = folder / "hf" / "hub" / repo_folder
+    snapshot = repo / "snapshots" / COMMIT
+    shutil.copytree(content, snapshot)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(COMMIT, encoding="utf-8")
+    return snapshot
+
+
+def test_offline_the_hub_cache_pins_and_serves(tmp_path: Path) -> None:
+    model = write_hub_cache(tmp_path, "models--org--tiny", write_model(tmp_path / "m"))
+    data = write_hub_cache(tmp_path, "datasets--org--chats", write_data(tmp_path / "d"))
+    assert ask_hub(tmp_path, "model", "org/tiny", "", HF_HUB_OFFLINE="1") == (f"hub:{COMMIT}", str(model))
+    assert ask_hub(tmp_path, "data", "org/chats", COMMIT, HF_HUB_OFFLINE="1") == (f"hub:{COMMIT}", str(data))
+
+
+def test_offline_what_the_cache_lacks_is_named_with_the_command(tmp_path: Path) -> None:
+    name, message = ask_hub(tmp_path, "model", "org/tiny", "v2", HF_HUB_OFFLINE="1")
+    assert name == "ConfigurationError"
+    assert "hf download org/tiny --revision v2" in message
+    name, message = ask_hub(tmp_path, "data", "org/chats", COMMIT, HF_HUB_OFFLINE="1")
+    assert name == "ConfigurationError"
+    assert f"hf download org/chats --repo-type dataset --revision {COMMIT}" in message
+
+
+def test_a_hub_model_is_checked_as_a_folder_is(tmp_path: Path) -> None:
+    write_hub_cache(
+        tmp_path, "models--org--own", write_model(tmp_path / "m", **{"config.json": b'{"auto_map": {"a": 1}}'})
+    )
+    name, message = ask_hub(tmp_path, "model", "org/own", "", HF_HUB_OFFLINE="1")
+    assert name == "ConfigurationError"
+    assert "auto_map" in message
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """A server that accepts every connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("revision", ["", COMMIT])
+def test_a_silent_hub_is_given_up_within_seconds(tmp_path: Path, silent_server: str, revision: str) -> None:
+    start = time.monotonic()
+    name, message = ask_hub(tmp_path, "model", "org/tiny", revision, HF_ENDPOINT=silent_server)
+    assert time.monotonic() - start < 60
+    assert name == "TransientError"
+    assert "'org/tiny'" in message
+    assert "HF_HUB_OFFLINE=1" in message
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once(tmp_path: Path) -> None:
+    start = time.monotonic()
+    name, message = ask_hub(tmp_path, "data", "org/chats", "", HF_ENDPOINT="http://127.0.0.1:9")
+    assert time.monotonic() - start < 30
+    assert (name, "does not answer" in message) == ("TransientError", True)
