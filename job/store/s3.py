@@ -16,17 +16,16 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from job.contract.errors import ConfigurationError, NotFoundError, ResultError, TransientError
 from job.store.keys import check_object, check_prefix, is_key
 from job.store.protocol import ObjectInfo, Store
-from job.store.s3_client import Answer, Client, connect, transfer_config
+from job.store.s3_client import Answer, Client, Listed, Page, connect, transfer_config
 from job.store.s3_errors import STREAM_ERRORS, ClientError, explained_s3, refusal_of
 from job.store.whole_file import explained, write_whole
 
@@ -49,7 +48,7 @@ class S3Store:
         self._bucket = root.bucket
         self._prefix = root.prefix
         self._client = _connected(self.uri)
-        self._endpoint = _without_user(self._client.meta.endpoint_url)
+        self._endpoint = self._client.meta.endpoint_url
         self._probing = threading.Lock()
         self._probed = False
 
@@ -100,7 +99,8 @@ class S3Store:
         name = self._name(key)
         with self._explained("ListObjectsV2", name):
             page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1)
-        for found in page.get("Contents", []):
+            contents = self._contents(page)
+        for found in contents:
             if found["Key"] == name:
                 return ObjectInfo(key, found["Size"], found["ETag"])
         return None
@@ -170,10 +170,16 @@ class S3Store:
             raise
 
     def _get_rest(self, name: str, *, etag: str, done: int, size: int) -> Answer:
-        answer = self._client.get_object(Bucket=self._bucket, Key=name, Range=f"bytes={done}-", IfMatch=etag)
+        changed = TransientError(f"s3://{self._bucket}/{name} changed while it was read; run it again")
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=name, Range=f"bytes={done}-", IfMatch=etag)
+        except ClientError as err:
+            if refusal_of(err).status == 412:
+                raise changed from err
+            raise
         if answer["ContentLength"] != size - done:
             answer["Body"].close()
-            raise TransientError(f"s3://{self._bucket}/{name} changed while it was read; run it again")
+            raise changed
         return answer
 
     def _put_if_absent(self, name: str, body: bytes) -> int:
@@ -229,10 +235,18 @@ class S3Store:
     def _pages(self, start: str) -> Iterator[ObjectInfo]:
         with self._explained("ListObjectsV2", start):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start):
-                for found in page.get("Contents", []):
+                for found in self._contents(page):
                     key = found["Key"].removeprefix(self._prefix)
                     if is_key(key) and not key.endswith("/"):
                         yield ObjectInfo(key, found["Size"], found["ETag"])
+
+    def _contents(self, page: Page) -> Sequence[Listed]:
+        # boto3 reads any well-formed page as a listing, also the log-in page of a proxy: as an empty one.
+        if "Name" not in page:
+            raise ConfigurationError(
+                f"{self.uri}: what answers at {self._endpoint} is no S3 server. Check AWS_ENDPOINT_URL_S3 and proxies"
+            )
+        return page.get("Contents", [])
 
 
 class _Root(NamedTuple):
@@ -262,16 +276,15 @@ def _parse(uri: str) -> _Root:
 def _connected(uri: str) -> Client:
     with explained_s3("open", place=uri, endpoint="the S3 client"):
         try:
-            return connect()
+            client = connect()
         except ValueError as err:
             raise ConfigurationError(
                 f"open {uri}: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or AWS_REGION is not valid. "
                 "An endpoint looks like https://host:port"
             ) from err
-
-
-def _without_user(endpoint_url: str) -> str:
-    return endpoint_url.replace(urlsplit(endpoint_url).netloc, urlsplit(endpoint_url).netloc.rpartition("@")[2])
+    if "@" in client.meta.endpoint_url:
+        raise ConfigurationError(f"open {uri}: the endpoint's URL holds credentials; set AWS_ACCESS_KEY_ID instead")
+    return client
 
 
 def _wait(round_number: int) -> None:

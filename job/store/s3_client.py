@@ -44,6 +44,7 @@ class Listed(TypedDict):
 class Page(TypedDict, total=False):
     """A page of a listing."""
 
+    Name: str
     Contents: list[Listed]
 
 

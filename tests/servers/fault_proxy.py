@@ -1,7 +1,7 @@
 """An HTTP proxy on a port of this machine that breaks chosen requests, down to the level of TCP.
 
-It reads a request's head, takes the first fault that matches, and otherwise relays both ways until the server closes;
-`Connection: close` goes upstream, so that every request comes over a connection of its own and is seen.
+It reads a whole request, takes the first fault that matches, and otherwise asks the server and passes the reply on.
+Every request has a connection of its own and is seen.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """The proxy answers by itself with this S3 error, or with an empty 200; the server sees nothing."""
+    """The proxy answers by itself: with this S3 error, or with that page; the server sees nothing."""
 
     status: int
     code: str = ""
     date: str = ""
     text: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,23 +115,27 @@ class FaultProxy:
     def _serve(self, client: socket.socket) -> None:
         client.settimeout(DEADLINE_S)
         with client, suppress(OSError):
-            request = _read_head(client)
-            if not request:
+            head = _read_head(client)
+            if head is None:
                 return
-            method, target = request.split(b" ", 2)[:2]
-            seen = Seen(method.decode(), target.decode())
-            fault = self._take(seen)
-            match fault:
-                case Answer():
-                    _answer(client, request, fault)
-                case Reset():
-                    _reset(client)
-                case Hold():
-                    fault.reached.set()
-                    fault.go_on.wait(DEADLINE_S)
-                    self._relay(client, request, None)
-                case _:
-                    self._relay(client, request, fault)
+            fault = self._take(head.seen)
+            if isinstance(fault, Reset):
+                _reset(client)
+                return
+            body = _read_body(client, head)
+            if isinstance(fault, Answer):
+                client.sendall(_reply(fault))
+                return
+            if isinstance(fault, Hold):
+                fault.reached.set()
+                fault.go_on.wait(DEADLINE_S)
+            reply = self._asked(head.to_send + body)
+            if isinstance(fault, LoseReply):
+                _reset(client)
+            elif isinstance(fault, Truncate):
+                client.sendall(reply[: reply.index(b"\r\n\r\n") + 4 + fault.body_bytes])
+            else:
+                client.sendall(reply)
 
     def _take(self, seen: Seen) -> Fault | None:
         with self._lock:
@@ -141,19 +146,10 @@ class FaultProxy:
                     return planned.fault
         return None
 
-    def _relay(self, client: socket.socket, request: bytes, fault: LoseReply | Truncate | None) -> None:
+    def _asked(self, request: bytes) -> bytes:
         with socket.create_connection(self._upstream, timeout=DEADLINE_S) as server:
-            first, rest = request.split(b"\r\n", 1)
-            server.sendall(first + b"\r\nConnection: close\r\n" + rest)
-            threading.Thread(target=_pump, args=(client, server), daemon=True).start()
-            if fault is None:
-                _pump(server, client)
-                return
-            reply = b"".join(iter(lambda: server.recv(65536), b""))
-            if isinstance(fault, Truncate):
-                client.sendall(reply[: reply.index(b"\r\n\r\n") + 4 + fault.body_bytes])
-            else:
-                _reset(client)
+            server.sendall(request)
+            return b"".join(iter(lambda: server.recv(65536), b""))
 
 
 @contextmanager
@@ -170,34 +166,54 @@ def _listener(port: int) -> socket.socket:
     return socket.create_server(("127.0.0.1", port), backlog=128)
 
 
-def _read_head(client: socket.socket) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head:
+@dataclass(frozen=True)
+class _Head:
+    seen: Seen
+    to_send: bytes
+    expects: bool
+    body_bytes: int
+    body_start: bytes
+
+
+def _read_head(client: socket.socket) -> _Head | None:
+    received = b""
+    while b"\r\n\r\n" not in received:
         chunk = client.recv(65536)
         if not chunk:
-            return b""
-        head += chunk
-    return head
-
-
-def _answer(client: socket.socket, request: bytes, answer: Answer) -> None:
-    head, _, body = request.partition(b"\r\n\r\n")
-    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
-    left = 0 if b"expect" in fields else int(fields.get(b"content-length", b"0")) - len(body)
-    while left > 0:  # a reply before the body is read could be lost in a reset
-        left -= len(client.recv(65536))
-    page = f"<Error><Code>{answer.code}</Code><Message>{answer.text}</Message></Error>" if answer.code else ""
-    date = f"Date: {answer.date}\r\n" if answer.date else ""
-    client.sendall(
-        f"HTTP/1.1 {answer.status} -\r\n{date}Content-Type: application/xml\r\n"
-        f"Content-Length: {len(page.encode())}\r\nConnection: close\r\n\r\n{page}".encode()
+            return None
+        received += chunk
+    head, _, body_start = received.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    fields = dict(line.lower().split(b":", 1) for line in lines)
+    method, target, _ = first.decode().split(" ", 2)
+    # Neither header is signed: the proxy answers the one itself, and the other ends the reply with the connection.
+    kept = [line for line in lines if not line.lower().startswith((b"expect:", b"connection:"))]
+    to_send = b"\r\n".join([first, *kept, b"Connection: close", b"", b""])
+    return _Head(
+        Seen(method, target), to_send, b"expect" in fields, int(fields.get(b"content-length", b"0")), body_start
     )
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while chunk := source.recv(65536):
-            sink.sendall(chunk)
+def _read_body(client: socket.socket, head: _Head) -> bytes:
+    body = bytearray(head.body_start)
+    if head.expects and len(body) < head.body_bytes:
+        client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    while len(body) < head.body_bytes:
+        chunk = client.recv(2**20)
+        if not chunk:
+            raise ConnectionAbortedError("the client went away")
+        body += chunk
+    return bytes(body)
+
+
+def _reply(answer: Answer) -> bytes:
+    error = f"<Error><Code>{answer.code}</Code><Message>{answer.text}</Message></Error>"
+    page = error if answer.code else answer.page
+    date = f"Date: {answer.date}\r\n" if answer.date else ""
+    return (
+        f"HTTP/1.1 {answer.status} -\r\n{date}Content-Type: application/xml\r\n"
+        f"Content-Length: {len(page.encode())}\r\nConnection: close\r\n\r\n{page}"
+    ).encode()
 
 
 def _reset(client: socket.socket) -> None:
