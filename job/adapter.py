@@ -59,6 +59,7 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
             model = PeftModel.from_pretrained(base, folder, is_trainable=False, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as err:
         raise ResultError(f"adapter {folder.name!r} does not load on this base model: {err}") from err
+    model.requires_grad_(False)  # peft leaves trained biases open
     return model.eval()
 
 

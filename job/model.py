@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
@@ -24,15 +25,25 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length")
 
 
+class _Found(NamedTuple):
+    model: PreTrainedModel
+    report: dict[str, Any]
+    """What the files had too much or too little."""
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The folder's tokenizer. Raises ConfigurationError when there is none, or only one that needs its own code."""
+    remedy = "the model needs a tokenizer.json, or the vocabulary files of a tokenizer that transformers knows"
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as err:
         raise ConfigurationError(
-            f"cannot load the tokenizer of model {folder.name!r}: {_first_line(err)}; "
-            "the model needs a tokenizer.json, or the vocabulary files of a tokenizer that transformers knows"
+            f"cannot load the tokenizer of model {folder.name!r}: {_first_line(err)}; {remedy}"
         ) from err
+    # transformers 5 makes some tokenizers out of nothing when the files are missing.
+    if len(tokenizer.get_vocab()) <= len(tokenizer.all_special_tokens):
+        raise ConfigurationError(f"cannot load the tokenizer of model {folder.name!r}: it knows no text; {remedy}")
+    return tokenizer
 
 
 def load_base(folder: Path, *, options: ModelOptions, device: torch.device) -> PreTrainedModel:
@@ -105,31 +116,38 @@ def _load_weights(
         "local_files_only": True,
         "trust_remote_code": False,
         "use_safetensors": True,
+        "output_loading_info": True,
     }
     if options.load_in_4bit:
         arguments |= {"quantization_config": _four_bits(options, device=device), "device_map": {"": device}}
     try:
-        model = _from_pretrained(folder, arguments)
+        model, report = _from_pretrained(folder, arguments)
     except torch.OutOfMemoryError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as err:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as err:
         raise ConfigurationError(
             f"cannot load the weights of model {folder.name!r}: {_first_line(err)}; "
             "it has to be a causal language model whose safetensors files are whole"
         ) from err
+    missing = report["missing_keys"]
+    if missing:  # transformers would draw them at random and go on
+        raise ConfigurationError(
+            f"model {folder.name!r} lacks {len(missing)} of its weights, {min(missing)} among them; "
+            " its safetensors files do not belong to its config.json"
+        )
     return model if options.load_in_4bit else model.to(device)
 
 
-def _from_pretrained(folder: Path, arguments: dict[str, Any]) -> PreTrainedModel:
+def _from_pretrained(folder: Path, arguments: dict[str, Any]) -> _Found:
     """The model with the first attention that it has; named, so that the folder's config cannot ask for another."""
     attention: tuple[Literal["sdpa", "eager"], ...] = ("sdpa", "eager")
     for name in attention[:-1]:
         try:
-            return AutoModelForCausalLM.from_pretrained(folder, attn_implementation=name, **arguments)
+            return _Found(*AutoModelForCausalLM.from_pretrained(folder, attn_implementation=name, **arguments))
         except ValueError as err:
             if "scaled_dot_product_attention" not in str(err):
                 raise
-    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention[-1], **arguments)
+    return _Found(*AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention[-1], **arguments))
 
 
 def _four_bits(options: ModelOptions, *, device: torch.device) -> BitsAndBytesConfig:
