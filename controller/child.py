@@ -114,7 +114,8 @@ def _watch(
             wishes.stop = True
         if wishes.stop and deadline is None:
             deadline = time.monotonic() + grace_s
-            job.terminate()
+            if not wishes.kill:
+                job.terminate()
             _write(folder / "state.json", {**state, "stopping": True})
         if not killed and (wishes.kill or (deadline is not None and time.monotonic() >= deadline)):
             killed = job.poll() is None

@@ -28,6 +28,8 @@ __all__ = ["Action", "Forget", "RecordEnd", "StopSubmission", "Submit", "WriteFa
 
 # Of a wait that start_timeout_s ends: the reasons with a failure reason of their own.
 _WAIT_FAILURES: dict[str, FailureReason] = {"image": "image", "admission": "admission"}
+# Python's own end by SIGTERM, in the tenths of a second before the job has installed its handler.
+_DIED_OF_SIGTERM = 128 + signal.SIGTERM
 _READY = frozenset({"slot", "canary"})
 _QUEUE_WAITS = frozenset({"no_gpu", "quota", "queued", "suspended", "slot"})
 
@@ -167,7 +169,7 @@ class _Table:
             if self._left_by(seen, seen.attempt or seen.name):
                 return _Ending("failed", "result_missing", "the process reported success, but the store has no result")
             return _Ending("done", None, "")
-        if code == ExitCode.STOPPED:
+        if code in {ExitCode.STOPPED, _DIED_OF_SIGTERM}:
             return self._stop_ending(seen, "stopped by SIGTERM")
         if code == ExitCode.TRY_AGAIN:
             return _Ending("retry", "unavailable", _said(seen, "the process asked to be tried again (exit 75)"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 from job.contract.base import sha256_hex
 from job.contract.config import (
@@ -30,11 +29,14 @@ from job.contract.documents import (
     ManifestReference,
     MetricValue,
     Plan,
+    Prediction,
     Result,
+    Scores,
     Seconds,
+    SplitScores,
+    StepRecord,
     to_json,
 )
-from job.contract.errors import ExitCode
 from job.store import Keys, Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -99,16 +101,36 @@ def request_for(plan: Plan, trial_ids: tuple[str, ...], adapters: dict[str, str]
 
 def publish(store: Store, trial: PlannedTrial, attempt: str, *, rouge: float = 0.25) -> bool:
     """What a job does at its end: files, manifest, result. False when another attempt's result is there."""
-    log = f"attempt {attempt}\n".encode()
-    store.put(Keys.attempt_file(trial.trial_id, attempt, "log.txt"), log)
-    file = ManifestFile(path="log.txt", size_bytes=len(log), sha256=sha256_hex(log))
-    manifest = to_json(Manifest(trial_id=trial.trial_id, attempt=attempt, files=(file,)))
+    listed = []
+    for path, body in _files(trial, attempt, rouge).items():
+        store.put(Keys.attempt_file(trial.trial_id, attempt, path), body)
+        listed.append(ManifestFile(path=path, size_bytes=len(body), sha256=sha256_hex(body)))
+    manifest = to_json(Manifest(trial_id=trial.trial_id, attempt=attempt, files=tuple(listed)))
     key = Keys.manifest(trial.trial_id, attempt)
     store.put(key, manifest)
     result = result_of(trial, attempt, rouge=rouge).model_copy(
         update={"manifest": ManifestReference(key=key, size_bytes=len(manifest), sha256=sha256_hex(manifest))}
     )
     return store.put_once(Keys.result(trial.trial_id), to_json(result))
+
+
+def _files(trial: PlannedTrial, attempt: str, rouge: float) -> dict[str, bytes]:
+    """Two rows a split, and two steps."""
+    columns = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (rouge, rouge + 0.01))
+    columns |= {"completion_nll": (4.0, 6.0), "target_tokens": (2.0, 3.0), "generated_tokens": (5.0, 7.0)}
+    split = SplitScores(example_ids=("r1", "r2"), metrics=columns)
+    steps = [StepRecord(step=step, loss=2.0 / step, learning_rate=1e-4, grad_norm=1.0, tokens=50) for step in (1, 2)]
+    texts = [
+        Prediction(example_id=row, split=name, step=4, text="They meet.", token_ids=(1, 2), ended="eos")
+        for name in ("validation", "test")
+        for row in split.example_ids
+    ]
+    return {
+        "log.txt": f"attempt {attempt}\n".encode(),
+        "scores.json": to_json(Scores(trial_id=trial.trial_id, splits={"validation": split, "test": split})),
+        "metrics.jsonl": b"".join(step.model_dump_json().encode() + b"\n" for step in steps),
+        "predictions.jsonl": b"".join(text.model_dump_json().encode() + b"\n" for text in texts),
+    }
 
 
 def result_of(trial: PlannedTrial, attempt: str, *, rouge: float = 0.25) -> Result:
@@ -133,11 +155,3 @@ def result_of(trial: PlannedTrial, attempt: str, *, rouge: float = 0.25) -> Resu
         finished_at=NOW,
         manifest=ManifestReference(key=Keys.manifest(trial.trial_id, attempt), size_bytes=0, sha256="0" * 64),
     )
-
-
-def read_text(path: Path) -> str:
-    """The file's text, or nothing while it is not there."""
-    return path.read_text() if path.exists() else ""
-
-
-STOPPED = int(ExitCode.STOPPED)

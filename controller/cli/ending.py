@@ -4,101 +4,78 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
-from collections.abc import Callable
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Mapping
 
 from controller.names import Naming
-from controller.ranking import RankedRow, columns_of, rank
 from controller.reconcile import Outcome
-from controller.spec import Objective, SweepSpec
+from controller.report.document import Report
+from controller.report.terminal import ranked_table
+from controller.states import TrialStatus
 from controller.terminal import harmless
 from job.contract.documents import Plan
-from job.contract.metric_names import DIRECTIONS
+from job.store import Keys
 
-__all__ = ["say_ending", "write_outcome"]
+__all__ = ["interruption", "write_outcome"]
 
-_ROWS = 20
+_LISTED = 20
 
 
-def say_ending(outcome: Outcome, *, naming: Naming, resume: str, write: Callable[[str], object]) -> None:
+def interruption(outcome: Outcome, *, naming: Naming, resume: str) -> str:
     """After a signal: what is kept, how to go on, how to look."""
     done = sum(status.state == "succeeded" for status in outcome.statuses.values())
     cause = "SIGTERM" if outcome.kind == "stop" else "Ctrl-C"
-    place = shlex.quote(naming.run_uri)
-    write(
+    return (
         f"stopped by {cause}: {done} of {len(outcome.statuses)} trials are done and kept; what was running goes on "
-        f"from its newest checkpoint\n  go on:  {resume}\n  look:   lorasweep status {place}\n"
+        f"from its newest checkpoint\n"
+        f"  go on:  {resume}\n"
+        f"  look:   lorasweep status {shlex.quote(naming.run_uri)}\n"
     )
 
 
-def write_outcome(
-    outcome: Outcome, spec: SweepSpec, *, plan: Plan, naming: Naming, report: str | None, output: str
-) -> None:
-    """The product on stdout: ranked table, failures with their remedy, the report's place."""
-    objective = spec.objective
-    direction = objective.direction or DIRECTIONS[objective.metric]
-    rows = rank(plan, outcome.ledger, objective, direction=direction)
+def write_outcome(outcome: Outcome, report: Report, *, plan: Plan, naming: Naming, output: str) -> None:
+    """The product on stdout: ranked table and the report's place; on stderr failures with their remedy."""
+    place = f"{naming.run_uri}/{Keys.report('report.html')}"
     if output == "json":
-        sys.stdout.write(json.dumps(_document(outcome, rows, naming=naming, report=report), indent=1) + "\n")
-        return
+        sys.stdout.write(json.dumps(_document(outcome, report, naming=naming, place=place), indent=1) + "\n")
+    else:
+        sys.stdout.write(ranked_table(report, shutil.get_terminal_size().columns))
+        sys.stdout.write(f"report: {place}\n")
+    sys.stdout.flush()
     if outcome.submissions == 0:
-        sys.stderr.write(f"nothing to do: every trial of this plan was finished before, see {naming.run_uri}\n")
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 160)
-    if rows:
-        console.print(_table(rows[:_ROWS], objective))
-    if len(rows) > _ROWS:
-        console.print(f"and {len(rows) - _ROWS} more in the report")
-    for trial in plan.trials:
-        status = outcome.statuses[trial.trial_id]
-        if status.state in {"failed", "stopped"}:
-            why = harmless(f"{status.reason or ''} {status.text}".strip()).split("\n")[0]
-            console.print(
-                Text(f"{status.state}: {trial.letter} {trial.trial_id} ({trial.label}): {why}"), soft_wrap=True
-            )
-            retry = f"  try again: lorasweep retry {shlex.quote(naming.run_uri)} {trial.trial_id}"
-            console.print(Text(retry), soft_wrap=True)
-    if report is not None:
-        console.print(Text(f"report: {report}"), soft_wrap=True)
+        sys.stderr.write("nothing to do: every trial of this plan was finished before\n")
+    sys.stderr.write(_remedies(outcome.statuses, plan=plan, naming=naming))
 
 
-def _table(rows: tuple[RankedRow, ...], objective: Objective) -> Table:
-    columns = columns_of(objective)
-    seeds = any(row.seeds > 1 for row in rows)
-    table = Table(box=None, pad_edge=False, title=f"{objective.split}, by {objective.metric}", title_justify="left")
-    for name in ("rank", "", *columns, *(["seeds"] if seeds else [])):
-        table.add_column(name, justify="right" if name else "left")
-    table.add_column("label", overflow="ellipsis", no_wrap=True)
-    for place, row in enumerate(rows, start=1):
-        cells = [_number(name, row.metrics.get(name)) for name in columns]
-        count = [str(row.seeds)] if seeds else []
-        table.add_row(str(place), row.letter, *cells, *count, Text(harmless(row.label)))
-    return table
+def _remedies(statuses: Mapping[str, TrialStatus], *, plan: Plan, naming: Naming) -> str:
+    lost = [trial for trial in plan.trials if statuses[trial.trial_id].state in {"failed", "stopped"}]
+    lines = []
+    for trial in lost[:_LISTED]:
+        status = statuses[trial.trial_id]
+        why = harmless(": ".join(part for part in (status.reason, status.text) if part)).split("\n")[0]
+        lines.append(f"{status.state}: {trial.letter} {trial.trial_id} ({harmless(trial.label)}): {why}")
+    if len(lost) > _LISTED:
+        lines.append(f"and {len(lost) - _LISTED} more")
+    if lost:
+        one = f" {lost[0].trial_id}" if len(lost) == 1 else ""
+        lines.append(f"try again with: lorasweep retry {shlex.quote(naming.run_uri)}{one}, then the same run again")
+    return "".join(line + "\n" for line in lines)
 
 
-def _number(name: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if name == "generated_tokens" else f"{value:.4f}"
-
-
-def _document(
-    outcome: Outcome, rows: tuple[RankedRow, ...], *, naming: Naming, report: str | None
-) -> dict[str, object]:
+def _document(outcome: Outcome, report: Report, *, naming: Naming, place: str) -> dict[str, object]:
     return {
         "sweep": naming.sweep,
         "run": naming.run,
         "store": naming.run_uri,
-        "report": report,
         "submissions": outcome.submissions,
+        "report": place,
         "trials": {
             trial_id: {"state": status.state, "reason": status.reason, "text": status.text}
             for trial_id, status in outcome.statuses.items()
         },
-        "ranking": [
-            {"letter": row.letter, "label": row.label, "seeds": row.seeds, "metrics": dict(row.metrics)} for row in rows
+        "configurations": [
+            configuration.model_dump(mode="json", include={"rank", "letter", "label", "kind", "metrics"})
+            for configuration in report.configurations
         ],
     }

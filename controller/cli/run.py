@@ -16,7 +16,6 @@ from pathlib import Path
 from rich.console import Console
 
 from controller.backend import Backend
-from controller.cli.ending import say_ending, write_outcome
 from controller.cli.target import naming_of
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader, read_control
@@ -148,9 +147,16 @@ def _reconcile(
 
 def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Store, plan: Plan, output: str) -> int:
     if outcome.kind != "settled":
-        say_ending(outcome, naming=naming, resume=shlex.join(["lorasweep", *sys.argv[1:]]), write=sys.stderr.write)
+        from controller.cli.ending import interruption
+
+        sys.stderr.write(interruption(outcome, naming=naming, resume=shlex.join(["lorasweep", *sys.argv[1:]])))
         return int(ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED)
-    write_outcome(outcome, loaded.spec, plan=plan, naming=naming, report=None, output=output)
+    # jinja2 and numpy cost a third of a second, which a person would wait for before the first line of progress.
+    from controller.cli.ending import write_outcome
+    from controller.report.write import write_report
+
+    report = write_report(store, plan=plan, spec_text=loaded.text)
+    write_outcome(outcome, report, plan=plan, naming=naming, output=output)
     succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
     return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
 

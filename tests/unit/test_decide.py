@@ -161,6 +161,7 @@ def test_a_retry_queues_behind_first_attempts() -> None:
         (ended(exit_code=137, cause="oom"), "failed", "oom", True),
         (ended(cause="deleted"), "failed", "crash", False),
         (ended(exit_code=85), "disrupted", None, None),
+        (ended(exit_code=143), "disrupted", None, None),
         (ended(exit_code=137, cause="killed"), "disrupted", None, None),
         (ended(cause="evicted"), "disrupted", None, None),
         (ended(cause="lost"), "disrupted", None, None),

@@ -1,0 +1,356 @@
+"""What every Backend promises, as one class of tests; the local one has real processes, the fake its own hands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import fake_job
+import pytest
+from fake_backend import FakeBackend
+from fake_sweep import lora_trial, plan_of, request_for
+
+from controller.backend import Backend, Observed, Submission
+from controller.child_folder import ChildFolder
+from controller.local import LocalBackend, state_folder
+from controller.slots import Slot
+from job.contract.documents import Plan
+from job.contract.errors import ConfigurationError, TransientError
+
+PLAN = plan_of(tuple(lora_trial(number) for number in range(3)))
+DEADLINE_S = 30.0
+
+
+def submission(number: int = 1, *, trial: int = 0, plan: Plan = PLAN) -> Submission:
+    group = plan.groups[trial]
+    return Submission(
+        name=f"demo-0123abcd{trial}-{number}",
+        number=number,
+        group_id=group.group_id,
+        request=request_for(plan, group.trial_ids),
+    )
+
+
+def one(backend: Backend, name: str) -> Observed | None:
+    return next((seen for seen in backend.observe() if seen.name == name), None)
+
+
+def wait_for(backend: Backend, name: str, condition: Callable[[Observed], bool]) -> Observed:
+    """The submission as soon as it is as wanted."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        seen = one(backend, name)
+        if seen is not None and condition(seen):
+            return seen
+        time.sleep(0.02)
+    raise AssertionError(f"{name} is {one(backend, name)} after {DEADLINE_S} s")
+
+
+def over(seen: Observed) -> bool:
+    return seen.state == "ended"
+
+
+def runs(seen: Observed) -> bool:
+    return seen.state == "running"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A backend and the means to say what its next process does."""
+
+    backend: Backend
+    behave: Callable[[str], None]
+    restart: Callable[[], Backend]
+    """Another controller's view of the same submissions."""
+
+    def until_ready(self) -> None:
+        """Wait until the process of the first submission runs and waits for SIGTERM."""
+        name = submission().name
+        wait_for(self.backend, name, runs)
+        if not isinstance(self.backend, FakeBackend):
+            wait_for(self.backend, name, lambda _: b"waiting" in (self.backend.logs(name, limit_bytes=10**6) or b""))
+
+
+class BackendContract:
+    """A subclass gives the fixture `place`."""
+
+    def test_nothing_is_there_at_first(self, place: Place) -> None:
+        assert list(place.backend.observe()) == []
+        assert place.backend.capacity >= 1
+
+    def test_a_submission_is_visible_at_once_and_says_what_it_is(self, place: Place) -> None:
+        place.behave("slow")
+        wanted = submission()
+        place.backend.submit(wanted)
+        seen = one(place.backend, wanted.name)
+        assert seen is not None
+        assert (seen.number, seen.group_id, seen.trial_ids) == (1, wanted.group_id, wanted.trial_ids)
+        assert seen.live
+        assert seen.submitted_at is not None
+
+    def test_a_process_that_runs_has_an_attempt_and_a_start(self, place: Place) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        seen = wait_for(place.backend, submission().name, runs)
+        assert seen.attempt
+        assert seen.started_at is not None
+        assert not seen.stopping
+
+    @pytest.mark.parametrize(("word", "code"), [("ok", 0), ("80", 80), ("85", 85), ("kill", 137)])
+    def test_an_end_has_its_exit_code_its_time_and_its_last_words(self, place: Place, word: str, code: int) -> None:
+        place.behave(word)
+        place.backend.submit(submission())
+        seen = wait_for(place.backend, submission().name, over)
+        assert (seen.exit_code, seen.cause) == (code, "exited")
+        assert seen.ended_at is not None
+        assert seen.log_tail
+        assert place.backend.logs(seen.name, limit_bytes=10**6)
+
+    def test_submitting_twice_makes_one(self, place: Place) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        first = wait_for(place.backend, submission().name, runs)
+        place.backend.submit(submission())
+        assert [seen.attempt for seen in place.backend.observe()] == [first.attempt]
+
+    def test_an_ended_submission_is_not_made_again_and_stays_until_it_is_forgotten(self, place: Place) -> None:
+        place.behave("80")
+        place.backend.submit(submission())
+        wait_for(place.backend, submission().name, over)
+        place.backend.submit(submission())
+        other = place.restart()
+        seen = one(other, submission().name)
+        assert seen is not None
+        assert seen.exit_code == 80
+        other.forget(submission().name)
+        assert list(other.observe()) == []
+        other.forget(submission().name)
+
+    def test_a_live_submission_is_not_forgotten(self, place: Place) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        wait_for(place.backend, submission().name, runs)
+        place.backend.forget(submission().name)
+        assert one(place.backend, submission().name) is not None
+
+    def test_a_stopped_process_ends_with_85_and_a_second_stop_changes_nothing(self, place: Place) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        place.until_ready()
+        place.backend.stop(submission().name)
+        place.backend.stop(submission().name)
+        seen = wait_for(place.backend, submission().name, over)
+        assert (seen.exit_code, seen.cause) == (85, "exited")
+
+    def test_a_killed_process_is_over_at_once(self, place: Place) -> None:
+        place.behave("deaf")
+        place.backend.submit(submission())
+        wait_for(place.backend, submission().name, runs)
+        place.backend.kill(submission().name)
+        seen = wait_for(place.backend, submission().name, over)
+        assert (seen.exit_code, seen.cause) == (137, "killed")
+
+    def test_words_about_unknown_submissions_are_harmless(self, place: Place) -> None:
+        place.backend.stop("demo-nothing-1")
+        place.backend.kill("demo-nothing-1")
+        place.backend.forget("demo-nothing-1")
+        assert place.backend.logs("demo-nothing-1", limit_bytes=10) is None
+
+
+class TestFakeBackend(BackendContract):
+    """Its processes do at each look what they were told to."""
+
+    @pytest.fixture
+    def place(self) -> Place:
+        words: list[str] = ["ok"]
+
+        class Acting(FakeBackend):
+            def observe(self) -> tuple[Observed, ...]:
+                before = tuple(self.seen.values())
+                for seen in self.live:
+                    if seen.state == "waiting":
+                        self.start(seen.name)
+                    elif seen.stopping and words[0] == "slow":
+                        self.end(seen.name, exit_code=85)
+                    elif words[0] not in {"slow", "deaf"}:
+                        code = {"ok": 0, "kill": 137}.get(words[0])
+                        self.end(seen.name, exit_code=int(words[0]) if code is None else code)
+                return before
+
+        def behave(word: str) -> None:
+            words[0] = word
+
+        backend = Acting(now=lambda: datetime.now(UTC))
+        return Place(backend, behave, lambda: backend)
+
+
+class TestLocalBackend(BackendContract):
+    """Real processes."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path / "state"
+
+    @pytest.fixture
+    def place(self, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        made: list[LocalBackend] = []
+
+        def new() -> LocalBackend:
+            backend = LocalBackend(
+                folder,
+                run_uri=str(tmp_path / "runs" / "demo" / "main"),
+                slots=[Slot("cpu", None)],
+                command=[sys.executable, fake_job.__file__],
+                grace_s=1.0,
+            )
+            made.append(backend)
+            return backend
+
+        def behave(word: str) -> None:
+            monkeypatch.setenv("FAKE_JOB", f'{{"A": ["{word}"], "B": ["{word}"]}}')
+
+        yield Place(new(), behave, new)
+        deadline = time.monotonic() + DEADLINE_S
+        while live := [seen for seen in made[0].observe() if seen.live]:
+            assert time.monotonic() < deadline, live
+            for seen in live:
+                made[0].kill(seen.name)
+            time.sleep(0.02)
+
+    def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_period(self, place: Place) -> None:
+        place.behave("deaf")
+        place.backend.submit(submission())
+        place.until_ready()
+        began = time.monotonic()
+        place.backend.stop(submission().name)
+        seen = wait_for(place.backend, submission().name, over)
+        assert (seen.exit_code, seen.cause) == (137, "killed")
+        assert time.monotonic() - began >= 1.0
+
+    def test_a_stop_is_seen_before_the_end(self, place: Place) -> None:
+        place.behave("deaf")
+        place.backend.submit(submission())
+        place.until_ready()
+        place.backend.stop(submission().name)
+        wait_for(place.backend, submission().name, lambda seen: seen.stopping)
+
+    def test_each_process_has_a_slot_and_no_slot_has_two(self, place: Place) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        with pytest.raises(TransientError, match="1 device slots are taken"):
+            place.backend.submit(submission(trial=1))
+
+    def test_a_process_sees_one_device_only(self, tmp_path: Path) -> None:
+        backend = LocalBackend(
+            tmp_path / "state",
+            run_uri=str(tmp_path / "demo" / "main"),
+            slots=[Slot("gpu0", "GPU-0000"), Slot("gpu1", "GPU-1111")],
+            command=[sys.executable, "-c", "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"],
+        )
+        for trial in (0, 1):
+            backend.submit(submission(trial=trial))
+        for trial, device in ((0, b"GPU-0000\n"), (1, b"GPU-1111\n")):
+            name = submission(trial=trial).name
+            wait_for(backend, name, over)
+            assert backend.logs(name, limit_bytes=100) == device
+
+    def test_what_a_job_leaves_behind_is_ended_with_it(self, place: Place) -> None:
+        place.behave("children")
+        place.backend.submit(submission())
+        wait_for(place.backend, submission().name, over)
+
+    def test_a_restarted_controller_sees_the_process_of_the_first(self, place: Place) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        first = wait_for(place.backend, submission().name, runs)
+        place.until_ready()
+        other = place.restart()
+        other.submit(submission())
+        assert [seen.attempt for seen in other.observe()] == [first.attempt]
+        other.stop(submission().name)
+        assert wait_for(other, submission().name, over).exit_code == 85
+
+    def test_a_process_whose_controller_is_killed_stops_with_a_checkpoint(self, place: Place, folder: Path) -> None:
+        place.behave("slow")
+        controller = subprocess.Popen([sys.executable, __file__, str(folder)], stdout=subprocess.PIPE)
+        wait_for(place.backend, submission().name, runs)
+        place.until_ready()
+        controller.send_signal(signal.SIGKILL)
+        controller.communicate()
+        seen = wait_for(place.backend, submission().name, over)
+        assert (seen.exit_code, seen.cause) == (85, "exited")
+
+    def test_a_job_whose_watcher_is_killed_too_is_lost_and_not_left_running(self, place: Place, folder: Path) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        wait_for(place.backend, submission().name, runs)
+        state = ChildFolder(folder / submission().name).state()
+        assert state is not None
+        os.kill(state.pid, signal.SIGKILL)
+        seen = wait_for(place.backend, submission().name, over)
+        assert (seen.exit_code, seen.cause) == (None, "lost")  # the lock is free, so the job is gone as well
+
+    def test_a_controller_that_died_before_its_process_began_has_made_nothing(self, place: Place, folder: Path) -> None:
+        place.behave("slow")
+        place.backend.submit(submission())
+        wait_for(place.backend, submission().name, runs)
+        place.backend.kill(submission().name)
+        wait_for(place.backend, submission().name, over)
+        for name in ("state.json", "end.json"):
+            (folder / submission().name / name).unlink()
+        assert one(place.backend, submission().name) is None
+        place.backend.submit(submission())
+        assert wait_for(place.backend, submission().name, runs).attempt
+
+    def test_a_command_that_is_not_there_is_an_end_with_127(self, tmp_path: Path) -> None:
+        backend = LocalBackend(tmp_path, run_uri="/r/demo/main", slots=[Slot("cpu", None)], command=["/not/there"])
+        backend.submit(submission())
+        seen = wait_for(backend, submission().name, over)
+        assert seen.exit_code == 127
+        assert "/not/there" in seen.text
+
+    def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        backend = LocalBackend(tmp_path / "file" / "x", run_uri="/r/demo/main", slots=[Slot("cpu", None)])
+        with pytest.raises((TransientError, ConfigurationError), match="file"):
+            backend.submit(submission())
+
+    def test_foreign_files_in_the_state_folder_are_no_submissions(self, place: Place, folder: Path) -> None:
+        (folder / "notes").mkdir(parents=True)
+        (folder / "notes" / "launch.json").write_text("{not json")
+        (folder / "stray.txt").write_text("")
+        assert list(place.backend.observe()) == []
+
+
+@pytest.mark.parametrize("base", ["/state", None])
+def test_each_run_has_its_own_state_folder(base: str | None) -> None:
+    environ = {} if base is None else {"XDG_STATE_HOME": base}
+    found = state_folder(environ, "s3://bucket/demo/main")
+    assert found.name.startswith("demo-main-")
+    assert str(found).startswith(base or str(Path("~/.local/state").expanduser()))
+    assert found != state_folder(environ, "s3://other/demo/main")
+
+
+def _controller_until_killed(folder: Path) -> None:
+    """A controller process for the test that kills it."""
+    backend = LocalBackend(
+        folder,
+        run_uri=str(folder.parent / "runs" / "demo" / "main"),
+        slots=[Slot("cpu", None)],
+        command=[sys.executable, fake_job.__file__],
+        grace_s=1.0,
+    )
+    backend.submit(submission())
+    time.sleep(DEADLINE_S)
+
+
+if __name__ == "__main__":
+    _controller_until_killed(Path(sys.argv[1]))

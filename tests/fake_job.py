@@ -1,0 +1,93 @@
+"""`python fake_job.py REQUEST --run-uri URI --attempt ID`: keeps the job's contract without a model.
+
+FAKE_JOB, a JSON object, says what each trial does, by letter: a list with one word per submission, the last for all
+further ones. Words: `ok`, `slow` (until SIGTERM), `deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing`
+(exit 0 without a result), `children` (leaves a process behind, then as ok), `gate` (waits for FAKE_JOB_GATE, a file),
+or a number: that exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from fake_sweep import publish
+
+from job.contract.config import PlannedTrial, Request
+from job.contract.documents import Progress, parse, to_json
+from job.contract.errors import ExitCode
+from job.store import Keys, Store, open_store
+
+_PATIENCE_S = 60.0
+
+
+def main() -> int:
+    """Do what FAKE_JOB says for each trial of the request."""
+    signal.signal(signal.SIGTERM, _stopped)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("request", type=Path)
+    parser.add_argument("--run-uri", required=True)
+    parser.add_argument("--attempt", required=True)
+    arguments = parser.parse_args()
+    request = parse(Request, arguments.request.read_bytes(), name="request")
+    store = open_store(arguments.run_uri)
+    behaviours = json.loads(os.environ.get("FAKE_JOB", "{}"))
+    number = int(arguments.attempt.split("-")[0])
+    for trial in request.trials:
+        words = behaviours.get(trial.letter, ["ok"])
+        word = words[min(number, len(words)) - 1]
+        sys.stderr.write(f"trial {trial.letter} attempt {arguments.attempt}: {word}\n")
+        code = _do(word, trial, store=store, attempt=arguments.attempt)
+        if code:
+            return code
+    return int(ExitCode.DONE)
+
+
+def _do(word: str, trial: PlannedTrial, *, store: Store, attempt: str) -> int:
+    _progress(trial, store=store, attempt=attempt)
+    if word.isdigit():
+        return int(word)
+    if word == "nothing":
+        return 0
+    if word == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if word in {"slow", "deaf"}:
+        sys.stderr.write("waiting\n")
+        time.sleep(_PATIENCE_S)
+    if word == "children":
+        subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({_PATIENCE_S})"])
+    if word == "gate":
+        deadline = time.monotonic() + _PATIENCE_S
+        while not Path(os.environ["FAKE_JOB_GATE"]).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    publish(store, trial, attempt, rouge=0.1 + 0.05 * ord(trial.letter[0]) % 0.5)
+    return 0
+
+
+def _progress(trial: PlannedTrial, *, store: Store, attempt: str) -> None:
+    progress = Progress(
+        attempt=attempt, stage="train", step=2, max_steps=4, loss=1.5, tokens_per_s=1000.0, updated_at=datetime.now(UTC)
+    )
+    store.put(Keys.progress(trial.trial_id), to_json(progress))
+
+
+def _stopped(signum: int, frame: FrameType | None) -> NoReturn:
+    del signum, frame
+    sys.stderr.write("stopped\n")
+    sys.stderr.flush()
+    os._exit(int(ExitCode.STOPPED))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
