@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import struct
-import subprocess
-import sys
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.s3_server import S3Bucket
+from tiny_sources import FILES, safetensors, write_model, write_rows
 
 from job.contract.base import canonical_json, sha256_hex
 from job.contract.config import Source
 from job.contract.errors import ConfigurationError, SpecError
 from job.source import fetch_data, fetch_model, pin_data, pin_model
 from job.sources.hashes import HashCache
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-FILES = ("train.jsonl", "test.jsonl")
 
 
 @pytest.fixture(autouse=True)
@@ -35,43 +27,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "lorasweep"
 
 
-def safetensors(size: int = 4) -> bytes:
-    header = json.dumps({"w": {"dtype": "F32", "shape": [size], "data_offsets": [0, 4 * size]}}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(4 * size)
-
-
-def write_model(folder: Path, **more: bytes) -> Path:
-    folder.mkdir(parents=True)
-    files = {"config.json": b'{"model_type": "gpt2"}', "tokenizer.json": b"{}", "model.safetensors": safetensors()}
-    for name, body in {**files, **more}.items():
-        (folder / name).write_bytes(body)
-    return folder
-
-
-def write_data(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    for name in FILES:
-        (folder / name).write_text(json.dumps({"dialogue": name, "summary": "s"}) + "\n", encoding="utf-8")
-    return folder
-
-
 def pin(folder: Path) -> Source:
     return pin_model(str(folder), base=folder.parent, revision=None)
-
-
-def put_folder(bucket: S3Bucket, folder: Path, prefix: str) -> str:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            key = f"{prefix}/{path.relative_to(folder).as_posix()}"
-            bucket.server.client().put_object(Bucket=bucket.name, Key=key, Body=path.read_bytes())
-    return f"s3://{bucket.name}/{prefix}"
-
-
-@pytest.fixture
-def bucket(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
-    for name, value in s3_bucket.server.environment().items():
-        monkeypatch.setenv(name, value)
-    return s3_bucket
 
 
 def test_a_model_digest_is_over_names_and_bytes_of_the_files_that_matter(tmp_path: Path) -> None:
@@ -220,7 +177,7 @@ def test_a_model_that_changed_since_the_plan_is_refused(tmp_path: Path, cache: P
 
 
 def test_data_digests_are_over_the_files_that_the_splits_name(tmp_path: Path) -> None:
-    folder = write_data(tmp_path / "rows")
+    folder = write_rows(tmp_path / "rows")
     first = pin_data("rows", base=tmp_path, revision=None, files=FILES)
     assert first.digest == "sha256:" + sha256_hex(
         canonical_json([[name, sha256_hex((folder / name).read_bytes())] for name in sorted(FILES)])
@@ -251,13 +208,13 @@ def test_an_archive_is_asked_for_its_members(tmp_path: Path, cache: Path) -> Non
 
 @pytest.mark.parametrize("split", ["../rows/train.jsonl", "/etc/passwd", ".."])
 def test_a_split_cannot_leave_its_source(tmp_path: Path, split: str) -> None:
-    write_data(tmp_path / "rows")
+    write_rows(tmp_path / "rows")
     with pytest.raises(SpecError, match="has to be a file inside"):
         pin_data("rows", base=tmp_path, revision=None, files=(split,))
 
 
 def test_a_missing_split_is_answered_with_the_files_there_are(tmp_path: Path) -> None:
-    write_data(tmp_path / "rows")
+    write_rows(tmp_path / "rows")
     with pytest.raises(
         SpecError, match=r"no file 'tests.jsonl' .*did you mean 'test.jsonl'.*there are 'test.jsonl', 'train"
     ):
@@ -265,7 +222,7 @@ def test_a_missing_split_is_answered_with_the_files_there_are(tmp_path: Path) ->
 
 
 def test_data_that_changed_or_went_since_the_plan_is_refused(tmp_path: Path, cache: Path) -> None:
-    folder = write_data(tmp_path / "rows")
+    folder = write_rows(tmp_path / "rows")
     source = pin_data("rows", base=tmp_path, revision=None, files=FILES)
     assert fetch_data(source, files=FILES, cache=cache) == folder
     (folder / "train.jsonl").write_text('{"other": 1}\n', encoding="utf-8")
@@ -315,165 +272,3 @@ def test_a_damaged_or_unwritable_hash_cache_only_costs_time(
     assert hashes.of_file(path) == sha256_hex(b"old")
     (tmp_path / "file").write_bytes(b"")
     assert HashCache(tmp_path / "file").of_file(path) == sha256_hex(b"old")
-
-
-def test_a_prefix_with_the_bytes_of_a_folder_has_its_digest(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
-    model, rows = write_model(tmp_path / "model", **{"optimizer.pt": b"x"}), write_data(tmp_path / "rows")
-    local = pin(model)
-    remote = pin_model(put_folder(bucket, model, "models/tiny") + "/", base=tmp_path, revision=None)
-    assert remote == Source(kind="s3", location=f"s3://{bucket.name}/models/tiny", digest=local.digest)
-    assert remote.public_name == "tiny"
-    copy = fetch_model(remote, cache=cache)
-    assert sorted(path.name for path in copy.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
-    assert pin(copy).digest == local.digest
-    put_folder(bucket, rows, "rows")
-    data = pin_data(f"s3://{bucket.name}/rows", base=tmp_path, revision=None, files=FILES)
-    assert data.digest == pin_data("rows", base=tmp_path, revision=None, files=FILES).digest
-    assert sorted(path.name for path in fetch_data(data, files=FILES, cache=cache).iterdir()) == sorted(FILES)
-
-
-def test_one_object_is_a_source_as_one_file_is(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
-    folder = write_data(tmp_path / "rows")
-    put_folder(bucket, folder, "some/rows")
-    uri = f"s3://{bucket.name}/some/rows/train.jsonl"
-    source = pin_data(uri, base=tmp_path, revision=None, files=("train[:50%]",))
-    assert source.digest == pin_data("rows/train.jsonl", base=tmp_path, revision=None, files=("train",)).digest
-    copy = fetch_data(source, files=("train[:50%]",), cache=cache)
-    assert copy.name == "train.jsonl"
-    assert copy.read_bytes() == (folder / "train.jsonl").read_bytes()
-    with pytest.raises(SpecError, match="there is no object"):
-        pin_data(f"s3://{bucket.name}/some/rows/none.jsonl", base=tmp_path, revision=None, files=("train",))
-
-
-def test_a_copy_is_made_once_and_made_again_when_it_is_damaged(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
-    uri = put_folder(bucket, write_model(tmp_path / "model"), "m")
-    source = pin_model(uri, base=tmp_path, revision=None)
-    copy = fetch_model(source, cache=cache)
-    inode = copy.stat().st_ino
-    assert fetch_model(source, cache=cache).stat().st_ino == inode
-    (copy / "model.safetensors").write_bytes(safetensors(9))
-    assert fetch_model(source, cache=cache) == copy
-    assert (copy / "model.safetensors").read_bytes() == safetensors()
-    assert [path.name for path in (cache / "s3").iterdir()] == [copy.name]
-
-
-def test_a_prefix_that_changed_since_the_plan_is_refused_and_leaves_nothing(
-    tmp_path: Path, cache: Path, bucket: S3Bucket
-) -> None:
-    uri = put_folder(bucket, write_model(tmp_path / "model"), "m")
-    source = pin_model(uri, base=tmp_path, revision=None)
-    bucket.server.client().put_object(Bucket=bucket.name, Key="m/tokenizer.json", Body=b"[]")
-    with pytest.raises(ConfigurationError, match="changed since it was planned"):
-        fetch_model(source, cache=cache)
-    assert list((cache / "s3").iterdir()) == []
-
-
-def test_what_a_killed_process_left_behind_goes_after_a_day(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
-    source = pin_model(put_folder(bucket, write_model(tmp_path / "model"), "m"), base=tmp_path, revision=None)
-    old, young = cache / "s3" / ".partial-old", cache / "s3" / ".partial-young"
-    for folder in (old, young):
-        folder.mkdir(parents=True)
-    os.utime(old, (1, 1))
-    fetch_model(source, cache=cache)
-    assert (old.exists(), young.exists()) == (False, True)
-
-
-def test_many_fetches_at_once_give_one_copy(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:
-    source = pin_model(put_folder(bucket, write_model(tmp_path / "model"), "m"), base=tmp_path, revision=None)
-    found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(fetch_model(source, cache=cache))) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 6
-    assert [path.name for path in (cache / "s3").iterdir()] == [found[0].name]
-
-
-# By huggingface_hub itself over the folder layout of its cache; it reads its settings at import, so in own processes.
-HUB_SCRIPT = """
-import sys
-from pathlib import Path
-from job.contract.errors import SweepError
-from job.source import fetch_data, fetch_model, pin_data, pin_model
-verb, name, revision = sys.argv[1:]
-base, cache, revision = Path.cwd(), Path("cache").absolute(), revision or None
-try:
-    if verb == "model":
-        source = pin_model(name, base=base, revision=revision)
-        print(source.digest, fetch_model(source, cache=cache))
-    else:
-        source = pin_data(name, base=base, revision=revision, files=("train",))
-        print(source.digest, fetch_data(source, files=("train",), cache=cache))
-except SweepError as err:
-    print(type(err).__name__, err)
-"""
-
-
-def ask_hub(folder: Path, *arguments: str, **environment: str) -> tuple[str, str]:
-    """The first word and the rest of what a process prints that pins and fetches."""
-    repository = Path(__file__).parents[2]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    variables |= {"HF_HOME": str(folder / "hf"), "PYTHONPATH": str(repository), **environment}
-    command = [sys.executable, "-c", HUB_SCRIPT, *arguments]
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=90, check=True)
-    first, _, rest = done.stdout.strip().partition(" ")
-    return first, rest
-
-
-def write_hub_cache(folder: Path, repo_folder: str, content: Path) -> Path:
-    repo = folder / "hf" / "hub" / repo_folder
-    snapshot = repo / "snapshots" / COMMIT
-    shutil.copytree(content, snapshot)
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(COMMIT, encoding="utf-8")
-    return snapshot
-
-
-def test_offline_the_hub_cache_pins_and_serves(tmp_path: Path) -> None:
-    model = write_hub_cache(tmp_path, "models--org--tiny", write_model(tmp_path / "m"))
-    data = write_hub_cache(tmp_path, "datasets--org--chats", write_data(tmp_path / "d"))
-    assert ask_hub(tmp_path, "model", "org/tiny", "", HF_HUB_OFFLINE="1") == (f"hub:{COMMIT}", str(model))
-    assert ask_hub(tmp_path, "data", "org/chats", COMMIT, HF_HUB_OFFLINE="1") == (f"hub:{COMMIT}", str(data))
-
-
-def test_offline_what_the_cache_lacks_is_named_with_the_command(tmp_path: Path) -> None:
-    name, message = ask_hub(tmp_path, "model", "org/tiny", "v2", HF_HUB_OFFLINE="1")
-    assert name == "ConfigurationError"
-    assert "hf download org/tiny --revision v2" in message
-    name, message = ask_hub(tmp_path, "data", "org/chats", COMMIT, HF_HUB_OFFLINE="1")
-    assert name == "ConfigurationError"
-    assert f"hf download org/chats --repo-type dataset --revision {COMMIT}" in message
-
-
-def test_a_hub_model_is_checked_as_a_folder_is(tmp_path: Path) -> None:
-    write_hub_cache(
-        tmp_path, "models--org--own", write_model(tmp_path / "m", **{"config.json": b'{"auto_map": {"a": 1}}'})
-    )
-    name, message = ask_hub(tmp_path, "model", "org/own", "", HF_HUB_OFFLINE="1")
-    assert name == "ConfigurationError"
-    assert "auto_map" in message
-
-
-@pytest.fixture
-def silent_server() -> Iterator[str]:
-    """A server that accepts every connection and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-
-
-@pytest.mark.parametrize("revision", ["", COMMIT])
-def test_a_silent_hub_is_given_up_within_seconds(tmp_path: Path, silent_server: str, revision: str) -> None:
-    start = time.monotonic()
-    name, message = ask_hub(tmp_path, "model", "org/tiny", revision, HF_ENDPOINT=silent_server)
-    assert time.monotonic() - start < 60
-    assert name == "TransientError"
-    assert "'org/tiny'" in message
-    assert "HF_HUB_OFFLINE=1" in message
-
-
-def test_a_hub_that_cannot_be_reached_is_said_at_once(tmp_path: Path) -> None:
-    start = time.monotonic()
-    name, message = ask_hub(tmp_path, "data", "org/chats", "", HF_ENDPOINT="http://127.0.0.1:9")
-    assert time.monotonic() - start < 30
-    assert (name, "does not answer" in message) == ("TransientError", True)
