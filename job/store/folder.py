@@ -6,6 +6,7 @@ folder that it takes away as empty is in use.
 
 Limits
 - Needs hard links and flock, as ext4, XFS, Btrfs, APFS, tmpfs and NFSv4 have them.
+- Where names differ by case only (macOS, SMB), so must no two keys; ours are lower case but for attempt names.
 - On a file system whose time stamps are coarse, two versions of the same size within a stamp can share a tag.
 """
 
@@ -145,9 +146,9 @@ class FolderStore:
         except FileExistsError:
             return False
         except OSError as err:
-            if err.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            if err.errno not in {errno.EPERM, errno.EMLINK}:  # how Linux says that the file system has none
                 raise
-            raise ConfigurationError(f"{path}: this file system has no hard links; choose another place") from err
+            raise ConfigurationError(f"{path}: no hard links here; choose another file system") from err
         return True
 
     @contextmanager

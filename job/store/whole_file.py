@@ -23,6 +23,7 @@ TEMPORARY = ".tmp-"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
+_NO_SUPPORT = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 _ROUNDS = 10
 
 
@@ -67,6 +68,9 @@ def flush_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as err:
+        if err.errno != errno.EINVAL:  # some network file systems flush no folders, having written the name already
+            raise
     finally:
         os.close(descriptor)
 
@@ -119,6 +123,10 @@ def _as_ours(err: OSError, path: Path) -> SweepError:
     if err.errno in _NO_PLACE:
         return ConfigurationError(
             f"{path}: {why}. A file stands where a folder is needed, or the reverse; move it away"
+        )
+    if err.errno in _NO_SUPPORT:
+        return ConfigurationError(
+            f"{path}: {why}. A store needs a file system with locks and hard links; choose another"
         )
     if err.errno == errno.ENAMETOOLONG:
         return ResultError(f"{path}: {why}. Choose shorter names")

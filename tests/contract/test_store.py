@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from servers.s3_server import S3Bucket
 
-from job.contract.errors import NotFoundError, ResultError
+from job.contract.errors import ConfigurationError, NotFoundError, ResultError
 from job.store import Keys, Store, open_store
+from job.store.preflight import check_store
 
 Plant = Callable[[str, bytes], None]
 """Puts an object of any key behind the store's back."""
@@ -290,6 +291,11 @@ class StoreContract:
         assert store.discard_unfinished("", before=datetime.now(UTC) + timedelta(days=1)) == 0
         assert list(store.list("")) == before
 
+    def test_a_store_that_works_passes_the_preflight_and_keeps_nothing_of_it(self, store: Store) -> None:
+        check_store(store, nonce="1f2e")
+        check_store(store, nonce="1f2e")
+        assert list(store.list("")) == []
+
 
 class TestFolderStore(StoreContract):
     @pytest.fixture
@@ -319,3 +325,27 @@ class TestS3Store(StoreContract):
             s3_bucket.server.client().put_object(Bucket=s3_bucket.name, Key=f"runs/sweep/main/{key}", Body=body)
 
         return plant
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("s3://", "no bucket name"),
+        ("s3:///runs", "no bucket name"),
+        ("s3://buc ket/runs", "no bucket name"),
+        ("s3://bucket/a//b", "prefix"),
+        ("s3://bucket/a/../b", "prefix"),
+        ("s3://bucket/a b", "prefix"),
+        ("s3://bucket/" + "a" * 121, "prefix"),
+        ("s3://key:canary@bucket/runs", "holds credentials"),
+    ],
+)
+def test_an_s3_uri_that_is_none_is_refused(uri: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        open_store(uri)
+    assert "canary" not in str(caught.value)
+
+
+def test_an_s3_uri_has_no_slash_at_its_end() -> None:
+    assert open_store("s3://bucket/runs/sweep/main/").uri == "s3://bucket/runs/sweep/main"
+    assert open_store("s3://bucket").uri == "s3://bucket"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -139,11 +142,38 @@ def test_missing_rights_are_a_configuration_error_that_names_the_path(
         write(store, "a", b"x", tmp_path)
 
 
-def test_a_file_system_without_hard_links_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="no hard links"):
-        patch.setattr(os, "link", failing(errno.EOPNOTSUPP, []))
+@pytest.mark.parametrize(("module", "call"), [(os, "link"), (fcntl, "flock")])
+@pytest.mark.parametrize("err", [errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_links_or_locks_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch, module: ModuleType, call: str, err: int
+) -> None:
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ConfigurationError, match="file system with locks and hard links"),
+    ):
+        patch.setattr(module, call, failing(err, []))
         store.put_once("a", b"x")
     assert store.stat("a") is None
+
+
+def test_a_file_system_that_forbids_links_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(ConfigurationError, match="no hard links here"):
+        patch.setattr(os, "link", failing(errno.EPERM, []))
+        store.put_once("a", b"x")
+
+
+def test_a_file_system_that_flushes_no_folders_will_do(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def only_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    store.put("a/b", b"x")
+    assert store.put_once("a/c", b"y")
+    assert store.delete("a/b")
 
 
 def test_a_root_that_is_a_file_is_a_configuration_error(tmp_path: Path) -> None:
@@ -340,7 +370,7 @@ TestStoreAgainstDict = StoreAgainstDict.TestCase
 
 def test_every_error_of_the_folder_is_one_of_ours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put("a", b"x")
-    for err in (errno.EIO, errno.ESTALE, errno.ENOLCK, errno.ENOENT, errno.EMFILE):
+    for err in (errno.EIO, errno.ESTALE, errno.ENOENT, errno.EMFILE, errno.ENOSYS):
         with monkeypatch.context() as patch, pytest.raises(SweepError):
             patch.setattr(os, "fsync", failing(err, []))
             store.put("a", b"y")
