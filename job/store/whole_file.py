@@ -117,7 +117,8 @@ def _create(folder: Path) -> Path:
 def _as_ours(err: OSError, path: Path) -> SweepError:
     why = os.strerror(err.errno) if err.errno else str(err)
     if err.errno in _NO_SPACE:
-        return TransientError(f"{path}: {why}; {_free_bytes(path):,} bytes are free without it. Make room, then run it again")
+        free = _free_bytes(path)
+        return TransientError(f"{path}: {why}; {free} bytes are free without it. Make room, then run it again")
     if err.errno in _NO_RIGHTS:
         return ConfigurationError(f"{path}: {why}. Give user {os.getuid()} the rights, or choose another place")
     if err.errno in _NO_PLACE:
