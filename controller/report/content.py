@@ -61,6 +61,7 @@ def build_report(
         pending=tuple(_pending(trial) for trial in collected.trials if trial.state in ("pending", "stopped")),
         failures=tuple(_failed(trial, collected.place) for trial in collected.trials if trial.trouble is not None),
         findings=tuple(map(one_line, findings.sentences)),
+        reach=tuple(map(one_line, findings.reach)),
         warnings=tuple(map(one_line, warnings)),
         small=findings.small,
         examples=examples,

@@ -211,11 +211,13 @@ class Report(Frozen):
     """Trials with neither result nor failure, as `letter (seed n): state`."""
     failures: tuple[FailedTrial, ...]
     findings: tuple[Text, ...]
-    """What the numbers show, and how far they reach."""
+    """What the numbers show."""
+    reach: tuple[Text, ...]
+    """How far they reach: their size, and what it does not allow to say."""
     warnings: tuple[Text, ...]
     """What a reader has to know before trusting the ranking."""
     small: Flag
-    """Whether the numbers are too few to name a winner; a finding says why."""
+    """Whether the numbers are too few to name a winner; `reach` says why."""
     examples: tuple[SampledExample, ...]
     verdict: None = None
     effects: None = None

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from controller.collect import Collected, Measured
-from controller.report.document import Metric, Objective, ReportProvenance
-from controller.report.numbers import plus_minus, written_number
+from controller.report.document import Objective, ReportProvenance
+from controller.report.numbers import plus_minus, spoken, written_number
 from controller.report.ranking import Standing
+from controller.report.reach import Reach, counted
 from controller.report.setup import dropped_between
 
 __all__ = ["Findings", "findings_of", "warnings_of"]
@@ -21,7 +22,9 @@ class Findings(NamedTuple):
     """What the numbers show."""
 
     sentences: tuple[str, ...]
-    small: bool
+    reach: tuple[str, ...] = ()
+    """How far they reach."""
+    small: bool = False
     """Whether they are too few to name a winner."""
 
 
@@ -29,63 +32,10 @@ def findings_of(standings: Sequence[Standing], objective: Objective) -> Findings
     """How far the ranking reaches: its size, its overlaps, and where the baselines stand."""
     ranked = [standing for standing in standings if standing.trained and standing.objective is not None]
     if not ranked:
-        return Findings(tuple(_nothing_ranked(standings, objective)), small=False)
-    size = _Size.of(ranked)
-    sentences = [_first(ranked, objective), *size.sentences(ranked), *_against_baselines(standings, objective)]
-    return Findings(tuple(sentences), small=size.small)
-
-
-class _Size(NamedTuple):
-    """How much there is to go by."""
-
-    rows: int
-    seeds: int
-    """Of the configuration with the fewest."""
-    others: int
-    """Trained configurations beside the first."""
-    overlapping: int
-    """Of those, with an interval that shares a value with the first one's."""
-
-    @classmethod
-    def of(cls, ranked: Sequence[Standing]) -> _Size:
-        metrics = [standing.objective for standing in ranked if standing.objective is not None]
-        return cls(
-            rows=min(metric.rows for metric in metrics),
-            seeds=min(metric.seeds for metric in metrics),
-            others=len(metrics) - 1,
-            overlapping=sum(_overlap(metrics[0], other) for other in metrics[1:]),
-        )
-
-    @property
-    def small(self) -> bool:
-        return self.others > 0 and (self.seeds < 2 or self.overlapping > 0)
-
-    def sentences(self, ranked: Sequence[Standing]) -> Iterator[str]:
-        size = f"{_counted(self.rows, 'row')}, {_counted(self.seeds, 'seed')}"
-        letter = ranked[0].planned.letter
-        if not self.others:
-            yield f"{size}, one trained configuration: there is no other to rank it against."
-        elif self.rows < 2:
-            yield f"{size}: too few to name a winner; one row says nothing about the spread between rows."
-        elif self.overlapping:
-            yield (
-                f"{size}: too few to name a winner. The 95 % interval of {letter} overlaps those of "
-                f"{self.overlapping} of the {_counted(self.others, 'other trained configuration')}."
-            )
-        elif self.small:
-            yield f"{size}: too few to name a winner, as nothing shows how much another seed would change."
-        else:
-            yield (
-                f"{size}: the 95 % interval of {letter} overlaps that of no other trained configuration. These are "
-                "intervals of single means; this report makes no paired comparison and names no winner."
-            )
-        if self.seeds < 2:
-            whose = (
-                "this adapter, not this configuration"
-                if not self.others
-                else ("these adapters, not these configurations")
-            )
-            yield f"With one seed the numbers are about {whose}: another seed gives other adapters."
+        return Findings(tuple(_nothing_ranked(standings, objective)))
+    reach = Reach.of(ranked)
+    sentences = (_first(ranked, objective), *_against_baselines(standings, objective))
+    return Findings(sentences, reach=reach.sentences(), small=reach.small)
 
 
 def warnings_of(
@@ -114,7 +64,7 @@ def _nothing_ranked(standings: Sequence[Standing], objective: Objective) -> Iter
         yield "The plan has no trained configuration; there are baselines only."
     elif any(standing.measured for standing in trained):
         yield (
-            f"No trained configuration has {objective.metric} on {objective.split}, so nothing is ranked: "
+            f"No trained configuration has {spoken(objective.metric)} on {objective.split}, so nothing is ranked: "
             "configurations are in order of their letters."
         )
     elif all(trial.state == "failed" for standing in trained for trial in standing.trials):
@@ -128,7 +78,7 @@ def _first(ranked: Sequence[Standing], objective: Objective) -> str:
     if best is None:
         return ""
     tied = [standing.planned.letter for standing in ranked if standing.rank == 1]
-    where = f"{objective.metric} on {objective.split}"
+    where = f"{spoken(objective.metric)} on {objective.split}"
     if len(tied) == len(ranked) > 1:
         return f"All {len(ranked)} trained configurations have the same mean {where}: {written_number(best.mean)}."
     if len(tied) > 1:
@@ -166,9 +116,9 @@ def _better_than(pairs: Sequence[tuple[Standing, Standing | None]], goal: Object
     upward = goal.direction == "maximize"
     better = sum(ours > theirs if upward else ours < theirs for ours, theirs in values)
     side = "above" if upward else "below"
-    whole = _counted(len(values), "trained configuration")
+    whole = counted(len(values), "trained configuration")
     verb = "is" if len(values) == 1 else "are"
-    return f"By mean {goal.metric} on {goal.split}, {better} of {whole} {verb} {side} {name}."
+    return f"By mean {spoken(goal.metric)} on {goal.split}, {better} of {whole} {verb} {side} {name}."
 
 
 def _mean(standing: Standing, goal: Objective) -> float | None:
@@ -192,7 +142,7 @@ def _mixed(provenance: ReportProvenance) -> Iterator[str]:
 def _without_objective(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
     missing = [s.planned.letter for s in standings if s.trained and s.measured and s.objective is None]
     if missing:
-        yield f"{_listed(missing)}: no {objective.metric} on {objective.split} in the results, so not ranked."
+        yield f"{_listed(missing)}: no {spoken(objective.metric)} on {objective.split} in the results, so not ranked."
 
 
 def _seeds_missing(standings: Sequence[Standing]) -> Iterator[str]:
@@ -236,19 +186,9 @@ def _left_the_grid(collected: Collected) -> Iterator[str]:
         by_spec.setdefault(trial.spec_sha256, []).append(f"{trial.label} ({trial.trial_id})")
     for spec_sha256, labels in by_spec.items():
         yield (
-            f"{_counted(len(labels), 'finished trial')} of the earlier spec {spec_sha256[:12]} left the grid with spec "
+            f"{counted(len(labels), 'finished trial')} of the earlier spec {spec_sha256[:12]} left the grid with spec "
             f"{collected.plan.spec_sha256[:12]} and are not ranked: {_listed(labels, separator='; ')}."
         )
-
-
-def _overlap(one: Metric, other: Metric) -> bool:
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return True
-    return one.low <= other.high and other.low <= one.high
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _listed(names: Sequence[str], *, separator: str = ", ") -> str:

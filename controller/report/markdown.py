@@ -82,6 +82,8 @@ def _opening(report: Report) -> Iterator[str]:
     if report.success:
         yield f"**Success criterion.** {prose(report.success)}"
     yield "## What the numbers show"
+    if report.reach:
+        yield "\n>\n".join(f"> {prose(sentence)}" for sentence in report.reach)
     if report.findings:
         yield "\n".join(f"- {prose(sentence)}" for sentence in report.findings)
     if report.warnings:
@@ -124,7 +126,7 @@ def _failures(report: Report) -> Iterator[str]:
     for failed in report.failures:
         attempts = f", {failed.attempts} failed attempts" if failed.attempts > 1 else ""
         name = trial_words(failed.letter, failed.seed)
-        yield f"**{name}** {code(failed.label)}: {failed.reason}{attempts}. {prose(failed.message)}"
+        yield f"**{name}** {code(failed.label)} {failed.reason}{attempts}: {prose(failed.message)}"
         yield fenced(failed.retry)
         if failed.log_tail:
             yield f"<details><summary>End of its log</summary>\n\n{fenced(failed.log_tail)}\n\n</details>"

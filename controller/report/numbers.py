@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from controller.report.document import Metric
 from job.contract.metric_names import DIRECTIONS
 
-__all__ = ["arrow", "better", "bytes_written", "half_width", "metric_names", "plus_minus", "seconds", "written_number"]
+__all__ = [
+    "arrow",
+    "better",
+    "bytes_written",
+    "half_width",
+    "metric_names",
+    "plus_minus",
+    "seconds",
+    "spoken",
+    "title",
+    "written_number",
+]
 
 _ORDER = ("rouge1", "rouge2", "rougeL", "completion_loss", "generated_tokens")
 _TITLES = {
@@ -22,16 +33,19 @@ _DIGITS = {"generated_tokens": 1}
 
 
 def metric_names(found: Sequence[str], *, objective: str) -> tuple[str, ...]:
-    """The columns of the ranking: the customary ones that were measured, and the objective in any case."""
-    names = [name for name in _ORDER if name in found]
-    if objective not in names:
-        names.insert(0, objective)
-    return tuple(names)
+    """The columns of the ranking: the objective, then the customary ones that were measured."""
+    return (objective, *(name for name in _ORDER if name in found and name != objective))
 
 
 def title(name: str) -> str:
     """What a column is called."""
     return _TITLES.get(name, name)
+
+
+def spoken(name: str) -> str:
+    """What a metric is called inside a sentence."""
+    words = title(name)
+    return words if words[:2].isupper() else f"{words[0].lower()}{words[1:]}"
 
 
 def arrow(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from controller.report.document import Configuration, Report
 from job.contract.documents import ScoredSplit
 
-__all__ = ["baseline_words", "headline", "rows_words", "splits_of", "trial_words"]
+__all__ = ["baseline_words", "headline", "rows_words", "short_label", "splits_of", "trial_words"]
 
 
 def headline(report: Report) -> str:
@@ -26,6 +26,17 @@ def rows_words(configurations: Sequence[Configuration], split: ScoredSplit) -> s
     rows = _span([metric.rows for _, metric in metrics], "row")
     seeds = _span(trained, "seed")
     return f"{rows}, {seeds} per trained configuration." if trained else f"{rows}."
+
+
+def short_label(configuration: Configuration, report: Report) -> str:
+    """The label with each path as its last part, where that leaves no doubt; a baseline's label as it is."""
+    if not configuration.values:
+        return configuration.label
+    paths = dict.fromkeys(varied.path for varied in report.setup.varied)
+    last = [path.rsplit(".", 1)[-1] for path in paths]
+    short = {path: name if last.count(name) == 1 else path for path, name in zip(paths, last, strict=True)}
+    values = configuration.values.items()
+    return ", ".join(f"{short.get(path, path)}={value}" for path, value in values if value) or configuration.label
 
 
 def splits_of(report: Report) -> tuple[ScoredSplit, ...]:

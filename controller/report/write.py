@@ -8,6 +8,7 @@ from pathlib import Path
 from controller.collect import Collected, collect, read_examples, read_predictions
 from controller.report.content import build_report, objective_of
 from controller.report.document import Objective, Report, SampledExample
+from controller.report.html import html_report
 from controller.report.markdown import markdown_report
 from controller.report.ranking import Standing, standings
 from controller.report.samples import chosen_rows, sampled, shown_writers
@@ -31,6 +32,7 @@ def write_report(store: Store, *, plan: Plan, spec_text: bytes) -> Report:
         "report.json": to_json(report),
         "report.csv": csv_report(report).encode(),
         "report.md": markdown_report(report).encode(),
+        "report.html": html_report(report).encode(),
     }
     for name, body in forms.items():
         store.put(Keys.report(name), body)

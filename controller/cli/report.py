@@ -1,0 +1,35 @@
+"""`lorasweep report RUN`: the report again, from what is in the store."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from controller.cli.target import open_target
+from controller.report.document import Report
+from controller.report.terminal import ranked_table
+from controller.report.write import write_report
+from job.contract.documents import to_json
+from job.contract.errors import ExitCode
+from job.store import Keys
+
+__all__ = ["run_report"]
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """Write report/ of the run anew and say where it is; 1 when a trial failed or nothing could be ranked."""
+    target = open_target(args.target, store=args.store, run=args.run)
+    report = write_report(target.store, plan=target.plan, spec_text=target.loaded.text)
+    if args.output == "json":
+        sys.stdout.write(to_json(report).decode())
+    else:
+        sys.stdout.write(ranked_table(report, shutil.get_terminal_size().columns))
+        sys.stdout.write(f"report: {target.store.uri}/{Keys.report('report.html')}\n")
+    return int(ExitCode.DONE if _sound(report) else ExitCode.FINISHED_WITH_FAILURES)
+
+
+def _sound(report: Report) -> bool:
+    trained = [found for found in report.configurations if found.kind == "lora"]
+    ranked = any(found.rank is not None for found in trained)
+    return not report.failures and (ranked or report.state == "partial")

@@ -1,0 +1,79 @@
+"""report.html: one file without scripts, pictures or anything that is fetched; what it may do, its policy says."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from controller.report import numbers
+from controller.report.document import Configuration, Report
+from controller.report.svg import charts_of, whiskers_of
+from controller.report.words import baseline_words, headline, rows_words, short_label, splits_of, trial_words
+from job.contract.documents import ScoredSplit
+
+__all__ = ["html_report"]
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("controller.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters.update(
+    plus_minus=numbers.plus_minus,
+    half_width=numbers.half_width,
+    number=numbers.written_number,
+    seconds=numbers.seconds,
+    size=numbers.bytes_written,
+    title_of=numbers.title,
+    arrow=numbers.arrow,
+    better=numbers.better,
+    kind=baseline_words,
+)
+_ENVIRONMENT.globals.update(trial_words=trial_words)
+
+
+def html_report(report: Report) -> str:
+    """The whole page. Values are only ever text in it: the template is compiled before it meets them."""
+    style = files("controller.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    found = {
+        name for configuration in report.configurations for split in configuration.metrics.values() for name in split
+    }
+    page = _ENVIRONMENT.get_template("report.html.jinja").render(
+        report=report,
+        goal=report.objective,
+        style=Markup(style),  # noqa: S704  (a file of this package)
+        policy=_policy(style),
+        headline=headline(report),
+        splits={split: _ranked(report, split) for split in splits_of(report)},
+        rows_words={split: rows_words(_ranked(report, split), split) for split in splits_of(report)},
+        columns=numbers.metric_names(sorted(found), objective=report.objective.metric),
+        whiskers={split: whiskers_of(report, split, report.objective.metric) for split in splits_of(report)},
+        labels={configuration.letter: short_label(configuration, report) for configuration in report.configurations},
+        by_letter=sorted(report.configurations, key=lambda found: (len(found.letter), found.letter)),
+        charts=charts_of(report),
+        unranked=_unranked(report),
+    )
+    return f"{page.rstrip()}\n"
+
+
+def _policy(style: str) -> str:
+    """Nothing may be loaded or run; the one style sheet is allowed by its hash."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def _ranked(report: Report, split: ScoredSplit) -> list[Configuration]:
+    return [found for found in report.configurations if found.metrics.get(split)]
+
+
+def _unranked(report: Report) -> Mapping[str, str]:
+    """Letter to state, of configurations that the ranking lacks."""
+    lacking = [found for found in report.configurations if not found.metrics.get(report.objective.split)]
+    return {found.letter: ", ".join(dict.fromkeys(trial.state for trial in found.trials)) for found in lacking}

@@ -1,0 +1,282 @@
+"""Geometry of the plots: numbers to coordinates. The template writes the SVG, so every text in it is escaped there.
+
+A plot is drawn for a column of about 360 pixels, so that its letters keep their size on a phone and in print.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controller.report.document import Configuration, Curve, Report
+from controller.report.numbers import better, title, written_number
+
+__all__ = ["DRAWN", "Chart", "Line", "Tick", "Whisker", "charts_of", "whiskers_of"]
+
+DRAWN = 8
+"""Configurations with a line of their own; the others are thin and grey."""
+
+WIDTH, HEIGHT = 360.0, 250.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 26.0, 10.0, 34.0
+_LABEL_GAP = 11.0
+_MARKED = 16  # points; a line with more shows none
+_TABLE_ROWS = 25
+
+
+class Tick(NamedTuple):
+    """A mark on an axis."""
+
+    at: float
+    text: str
+
+
+class Dot(NamedTuple):
+    """A measured point."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One configuration's curve, or a baseline's level."""
+
+    letter: str
+    label: str
+    style: int | None
+    """1 to DRAWN; None is thin and grey."""
+    path: str
+    """Coordinates of a polyline."""
+    dots: tuple[Dot, ...]
+    end: Dot
+    label_y: float
+    """Where the letter stands, moved so that letters do not cover each other."""
+    baseline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One plot and its numbers as a table."""
+
+    name: str
+    """Unique in the page."""
+    title: str
+    note: str
+    description: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: float = _LEFT
+    right: float = WIDTH - _RIGHT
+    top: float = _TOP
+    bottom: float = HEIGHT - _BOTTOM
+
+
+class Whisker(NamedTuple):
+    """An interval on the common axis of a column, in percent of its width."""
+
+    low: float
+    mean: float
+    high: float
+
+
+class _Series(NamedTuple):
+    """What is drawn, in the units of the data."""
+
+    configuration: Configuration
+    points: tuple[tuple[int, float], ...]
+    level: bool = False
+
+
+class _Scale(NamedTuple):
+    """Data to coordinates along one axis."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+
+
+def charts_of(report: Report) -> tuple[Chart, ...]:
+    """Training loss, the objective and completion loss on validation, as far as they were measured."""
+    drawn = [configuration for configuration in report.configurations if configuration.curves]
+    kinds = dict.fromkeys((curve.split, curve.metric) for found in drawn for curve in found.curves)
+    return tuple(_chart(report, split, metric) for split, metric in kinds)
+
+
+def whiskers_of(report: Report, split: str, metric: str) -> dict[str, Whisker]:
+    """Letter to the interval of that metric, on an axis that all rows share; empty where nothing was measured."""
+    found = {
+        configuration.letter: metrics[metric]
+        for configuration in report.configurations
+        for of_split, metrics in configuration.metrics.items()
+        if of_split == split and metric in metrics
+    }
+    lows = [value.mean if value.low is None else value.low for value in found.values()]
+    highs = [value.mean if value.high is None else value.high for value in found.values()]
+    if not found:
+        return {}
+    low, high = min(lows), max(highs)
+    axis = _Scale(low, high if high > low else low + 1, 3, 97)
+    return {
+        letter: Whisker(axis(down), axis(value.mean), axis(up))
+        for (letter, value), down, up in zip(found.items(), lows, highs, strict=True)
+    }
+
+
+def _chart(report: Report, split: str, metric: str) -> Chart:
+    series = _series(report, split, metric)
+    x_low = min(step for line in series for step, _ in line.points)
+    x_high = max(step for line in series for step, _ in line.points)
+    values = [value for line in series for _, value in line.points]
+    y_ticks = _nice(min(values), max(values))
+    x = _Scale(x_low, max(x_high, x_low + 1), _LEFT, WIDTH - _RIGHT)
+    y = _Scale(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)
+    lines = _lines(series, x, y)
+    name = "training-loss" if split == "train" else f"{split}-{metric}"
+    heading = "Training loss" if split == "train" else f"{title(metric)} on {split}"
+    return Chart(
+        name=name,
+        title=heading,
+        note="nats per token, lower is better" if split == "train" else better(metric),
+        description=_description(heading, series),
+        x_ticks=tuple(Tick(x(step), f"{step:,}") for step in _whole_ticks(x_low, max(x_high, x_low + 1))),
+        y_ticks=tuple(Tick(y(value), _tick_text(value, y_ticks)) for value in y_ticks),
+        lines=lines,
+        header=("Step", *(line.configuration.letter for line in series)),
+        rows=_rows(series),
+    )
+
+
+def _series(report: Report, split: str, metric: str) -> list[_Series]:
+    """Trained configurations in the order of the ranking, then the levels of the baselines."""
+    levels = {} if split == "train" else _levels(report, metric)
+    zero_shots = {found.prompt: value for found, value in levels.values() if found.kind == "zero-shot"}
+    series = []
+    for found in report.configurations:
+        for curve in found.curves:
+            if (curve.split, curve.metric) == (split, metric):
+                series.append(_Series(found, _from_zero(curve, zero_shots.get(found.prompt))))
+    last = max((line.points[-1][0] for line in series), default=1)
+    first = 0 if zero_shots else min((line.points[0][0] for line in series), default=0)
+    flat = [_Series(found, ((first, value), (last, value)), level=True) for found, value in levels.values()]
+    return [*series, *flat]
+
+
+def _levels(report: Report, metric: str) -> dict[str, tuple[Configuration, float]]:
+    baselines = [found for found in report.configurations if found.kind != "lora"]
+    return {
+        found.letter: (found, found.metrics["validation"][metric].mean)
+        for found in baselines
+        if metric in found.metrics.get("validation", {})
+    }
+
+
+def _from_zero(curve: Curve, zero_shot: float | None) -> tuple[tuple[int, float], ...]:
+    """The curve, from the untrained model on: nothing is evaluated at step 0, as the baseline already was."""
+    points = tuple((point.step, point.value) for point in curve.points)
+    return points if zero_shot is None or points[0][0] == 0 else ((0, zero_shot), *points)
+
+
+def _lines(series: Sequence[_Series], x: _Scale, y: _Scale) -> tuple[Line, ...]:
+    ends = [Dot(x(line.points[-1][0]), y(line.points[-1][1])) for line in series]
+    styles = _styles(series)
+    named = [index for index, line in enumerate(series) if line.level or styles[index] is not None]
+    label_ys = dict(zip(named, _apart([ends[index].y for index in named], low=y.end, high=y.start), strict=True))
+    lines = []
+    for index, line in enumerate(series):
+        dots = [Dot(x(step), y(value)) for step, value in line.points]
+        lines.append(
+            Line(
+                letter=line.configuration.letter,
+                label=line.configuration.label,
+                style=styles[index],
+                path=" ".join(f"{dot.x:g},{dot.y:g}" for dot in dots),
+                dots=() if line.level or len(dots) > _MARKED or styles[index] is None else tuple(dots),
+                end=ends[index],
+                label_y=label_ys.get(index, ends[index].y),
+                baseline=line.level,
+            )
+        )
+    # What is drawn last is on top: the first-ranked line.
+    return tuple(sorted(lines, key=lambda line: (not line.baseline, line.style is not None, -(line.style or 0))))
+
+
+def _styles(series: Sequence[_Series]) -> list[int | None]:
+    trained = [index for index, line in enumerate(series) if not line.level]
+    style = {index: place for place, index in enumerate(trained[:DRAWN], start=1)}
+    return [style.get(index) for index in range(len(series))]
+
+
+def _apart(wanted: Sequence[float], *, low: float, high: float) -> list[float]:
+    """The positions, moved as little as needed to stand a label's height apart within the plot where they fit."""
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    gap = min(_LABEL_GAP, (high - low) / max(len(wanted) - 1, 1))
+    placed = [0.0] * len(wanted)
+    before = low - gap
+    for index in order:
+        placed[index] = before = max(wanted[index], before + gap)
+    after = high + gap
+    for index in reversed(order):
+        placed[index] = after = min(placed[index], after - gap)
+    return [round(position, 1) for position in placed]
+
+
+def _nice(low: float, high: float) -> tuple[float, ...]:
+    """Four to seven round numbers that span the values (Heckbert 1990, Nice Numbers for Graph Labels)."""
+    spread = high - low or abs(high) or 1.0
+    raw = spread / 4
+    unit = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return tuple(round(index * step, 12) for index in range(first, max(last, first + 1) + 1))
+
+
+def _whole_ticks(low: int, high: int) -> tuple[int, ...]:
+    """A few whole steps from the first to the last."""
+    stride = max(1, round(_nice(0, high - low)[1]))
+    inner = range(-(-low // stride) * stride, high + 1, stride)
+    ticks = sorted({low, high, *inner})
+    return tuple(tick for tick in ticks if tick in (low, high) or min(tick - low, high - tick) > stride / 2)
+
+
+def _tick_text(value: float, ticks: Sequence[float]) -> str:
+    step = ticks[1] - ticks[0]
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    digits += round(step * 10**digits, 6) % 1 != 0
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _description(heading: str, series: Sequence[_Series]) -> str:
+    """What a reader who does not see the plot has to know; the table has the rest."""
+    trained = [line for line in series if not line.level]
+    highest = max(trained, key=lambda line: line.points[-1][1])
+    lowest = min(trained, key=lambda line: line.points[-1][1])
+    count = f"{len(trained)} configuration" + ("s" if len(trained) > 1 else "")
+    text = f"{heading} by optimizer step, {count}, at the last step from {_ending(lowest)} to {_ending(highest)}."
+    levels = [_ending(line) for line in series if line.level]
+    return f"{text} Baselines: {', '.join(levels)}." if levels else text
+
+
+def _ending(line: _Series) -> str:
+    return f"{line.configuration.letter} {written_number(line.points[-1][1])}"
+
+
+def _rows(series: Sequence[_Series]) -> tuple[tuple[str, ...], ...]:
+    """The values at up to _TABLE_ROWS steps, the last one among them; a level stands in every row."""
+    steps = sorted({step for line in series if not line.level for step, _ in line.points}, reverse=True)
+    stride = -(-len(steps) // _TABLE_ROWS) or 1
+    values = [dict(line.points) for line in series]
+    return tuple((f"{step:,}", *_cells(series, values, step)) for step in reversed(steps[::stride]))
+
+
+def _cells(series: Sequence[_Series], values: Iterable[Mapping[int, float]], step: int) -> tuple[str, ...]:
+    found = [line.points[-1][1] if line.level else at.get(step) for line, at in zip(series, values, strict=True)]
+    return tuple("\N{EN DASH}" if value is None else written_number(value) for value in found)
