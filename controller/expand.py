@@ -16,9 +16,7 @@ from job.contract.config import (
     PlannedTrial,
     Source,
     TrialConfig,
-    adapter_id,
-    config_id,
-    trial_id,
+    ids_of,
 )
 from job.contract.errors import SpecError
 
@@ -63,12 +61,13 @@ def expand(spec: SweepSpec, pins: Pins) -> Expansion:
     duplicates: list[str] = []
     known: set[str] = set()
     for named in _every(spec, pins):
-        identity = config_id(named.config)
-        if identity in known:
+        first = _planned(named, named.seeds[0], letter=letter(len(known)))
+        if first.config_id in known:
             duplicates.append(named.label)
             continue
-        trials += [_planned(named, seed, letter=letter(len(known)), identity=identity) for seed in named.seeds]
-        known.add(identity)
+        known.add(first.config_id)
+        trials.append(first)
+        trials += [_planned(named, seed, letter=first.letter) for seed in named.seeds[1:]]
     return Expansion(trials=tuple(trials), duplicates=tuple(duplicates), warnings=warnings_of(spec))
 
 
@@ -140,12 +139,13 @@ def _baselines(
             yield _Named(f"zero-shot, prompt={prompt}", prompt, config, (None,))
 
 
-def _planned(named: _Named, seed: int | None, *, letter: str, identity: str) -> PlannedTrial:
+def _planned(named: _Named, seed: int | None, *, letter: str) -> PlannedTrial:
     config = named.config if named.config.seed == seed else named.config.model_copy(update={"seed": seed})
+    ids = ids_of(config)
     return PlannedTrial(
-        trial_id=trial_id(config),
-        adapter_id=adapter_id(config),
-        config_id=identity,
+        trial_id=ids.trial_id,
+        adapter_id=ids.adapter_id,
+        config_id=ids.config_id,
         letter=letter,
         label=named.label,
         kind=config.kind,

@@ -6,7 +6,7 @@ hash; that is also why a later release can add a field and keep every id.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,7 @@ __all__ = [
     "DataOptions",
     "EvaluationOptions",
     "GenerationOptions",
+    "Ids",
     "JobExecution",
     "LoraOptions",
     "ModelOptions",
@@ -46,6 +47,7 @@ __all__ = [
     "adapter_id",
     "config_id",
     "data_id",
+    "ids_of",
     "trial_id",
 ]
 
@@ -141,16 +143,21 @@ class TrainingOptions(Frozen):
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     """Decoupled decay (AdamW)."""
     adam_beta1: Ratio = 0.9
+    """Decay of the mean of the gradient."""
     adam_beta2: Ratio = 0.999
+    """Decay of the mean of its square."""
     adam_epsilon: Annotated[Number, Field(gt=0)] = 1e-8
+    """Added to the root of that mean."""
     max_grad_norm: Annotated[Number, Field(ge=0)] = 1.0
     """Clip by global norm, once per step; 0 clips nothing."""
     lr_scheduler_type: Literal[
         "linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt", "cosine_with_restarts"
     ] = "linear"
+    """How the rate goes on after warm-up, down to 0 at the last step unless it is constant."""
     warmup_steps: Count = 0
     """Optimizer steps of linear warm-up."""
     optim: Literal["adamw_torch"] = "adamw_torch"
+    """AdamW (Loshchilov and Hutter 2019) with state in float32."""
     bf16: Flag = False
     """Autocast to bfloat16."""
     fp16: Flag = False
@@ -171,15 +178,25 @@ class GenerationOptions(Frozen):
     """transformers' GenerationConfig, as far as a sweep may set it; replaces the one in the model folder."""
 
     max_new_tokens: Positive = 64
+    """Written at most; a text that reaches it is marked `length`."""
     min_new_tokens: Count = 0
+    """The end token is held back until then."""
     do_sample: Flag = False
+    """Draw from the distribution; false: the likeliest token each time."""
     temperature: Annotated[Number, Field(gt=0)] = 1.0
+    """Sampling only: below 1 sharpens, above 1 flattens."""
     top_k: Count = 50
+    """Sampling only: of the so many likeliest tokens; 0: of all."""
     top_p: Annotated[Ratio, Field(gt=0)] = 1.0
+    """Sampling only: of the likeliest tokens that together have this probability."""
     num_beams: Positive = 1
+    """Beam search; 1: none."""
     length_penalty: Number = 1.0
+    """Beam search only: above 0 favours longer texts."""
     repetition_penalty: Annotated[Number, Field(gt=0)] = 1.0
+    """Above 1 makes a token less likely that is there already (Keskar et al. 2019)."""
     no_repeat_ngram_size: Count = 0
+    """No n-gram of this size twice; 0: anything goes."""
 
 
 class EvaluationOptions(Frozen):
@@ -225,38 +242,50 @@ class TrialConfig(Frozen):
         return self
 
 
-def _identity(config: TrialConfig) -> dict[str, Any]:
-    return {"identity_version": IDENTITY_VERSION, **config.model_dump(mode="json", exclude_defaults=True)}
-
-
 def _short_hash(value: Any) -> str:
     return sha256_hex(canonical_json(value))[:12]
 
 
+class Ids(NamedTuple):
+    """The names of one trial; each 12 hex digits of SHA-256 over canonical JSON."""
+
+    trial_id: str
+    """Over the whole validated trial."""
+    adapter_id: str | None
+    """Over the part that decides the weights; None for a trial without training.
+
+    How often and how a model is evaluated changes no weight (evaluation runs under a restored RNG state).
+    """
+    config_id: str
+    """Over all but the seed: the seeds of one configuration share it."""
+
+
+def ids_of(config: TrialConfig) -> Ids:
+    """The three ids of a trial."""
+    identity = {"identity_version": IDENTITY_VERSION, **config.model_dump(mode="json", exclude_defaults=True)}
+    trial = _short_hash(identity)
+    without_seed = {name: value for name, value in identity.items() if name != "seed"}
+    configuration = _short_hash(without_seed) if "seed" in identity else trial
+    if config.kind != "lora":
+        return Ids(trial, None, configuration)
+    weights = {name: value for name, value in identity.items() if name not in ("generation", "evaluation")}
+    weights["training"] = {name: value for name, value in weights["training"].items() if name != "eval_steps"}
+    return Ids(trial, _short_hash(weights), configuration)
+
+
 def trial_id(config: TrialConfig) -> str:
     """12 hex digits over the canonical JSON of the validated trial."""
-    return _short_hash(_identity(config))
+    return ids_of(config).trial_id
 
 
 def config_id(config: TrialConfig) -> str:
     """12 hex digits that the seeds of one configuration share."""
-    identity = _identity(config)
-    identity.pop("seed", None)
-    return _short_hash(identity)
+    return ids_of(config).config_id
 
 
 def adapter_id(config: TrialConfig) -> str | None:
-    """12 hex digits over the part that decides the weights; None for a trial without training.
-
-    How often and how a model is evaluated changes no weight (evaluation runs under a restored RNG state).
-    """
-    if config.kind != "lora":
-        return None
-    identity = _identity(config)
-    for field in ("generation", "evaluation"):
-        identity.pop(field, None)
-    identity["training"].pop("eval_steps", None)
-    return _short_hash(identity)
+    """12 hex digits over the part that decides the weights; None for a trial without training."""
+    return ids_of(config).adapter_id
 
 
 def data_id(options: DataOptions) -> str:
@@ -298,9 +327,9 @@ class PlannedTrial(Frozen):
 
     @model_validator(mode="after")
     def _ids_are_of_the_config(self) -> PlannedTrial:
-        found = (trial_id(self.config), adapter_id(self.config), config_id(self.config))
-        if found != (self.trial_id, self.adapter_id, self.config_id):
-            raise ValueError(f"ids {self.trial_id}/{self.adapter_id}/{self.config_id} do not match config: {found}")
+        given, found = Ids(self.trial_id, self.adapter_id, self.config_id), ids_of(self.config)
+        if given != found:
+            raise ValueError(f"ids {tuple(given)} do not match the config's {tuple(found)}")
         return self
 
 
