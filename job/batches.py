@@ -15,7 +15,7 @@ import torch
 
 from job.contract.errors import GpuMemoryError
 
-__all__ = ["left_padded", "length_batches", "run_batches"]
+__all__ = ["Padded", "left_padded", "length_batches", "length_runs", "right_padded", "run_batches"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,33 @@ class Padded(NamedTuple):
 
 
 def left_padded(rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device) -> Padded:
-    """The rows as one rectangle, padded on the left."""
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], dtype=torch.long)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], dtype=torch.long)
-    return Padded(ids=ids.to(device), mask=mask.to(device))
+    """The rows as one rectangle that they end together in."""
+    width = max(map(len, rows))
+    ids = [[pad_id] * (width - len(row)) + list(row) for row in rows]
+    return _on(device, ids=ids, mask=[[0] * (width - len(row)) + [1] * len(row) for row in rows])
+
+
+def right_padded(rows: Sequence[Sequence[int]], *, pad_id: int, device: torch.device) -> Padded:
+    """The rows as one rectangle that they begin together in."""
+    width = max(map(len, rows))
+    ids = [list(row) + [pad_id] * (width - len(row)) for row in rows]
+    return _on(device, ids=ids, mask=[[1] * len(row) + [0] * (width - len(row)) for row in rows])
+
+
+def _on(device: torch.device, *, ids: list[list[int]], mask: list[list[int]]) -> Padded:
+    return Padded(ids=torch.tensor(ids).to(device), mask=torch.tensor(mask).to(device))
+
+
+def length_runs(lengths: Sequence[int], *, waste: float = 0.1) -> list[slice]:
+    """`lengths`, longest first, cut where padding would be more than `waste` of the tokens of a run."""
+    runs: list[slice] = []
+    start, tokens = 0, 0
+    for at, length in enumerate(lengths):
+        tokens += length
+        if lengths[start] * (at + 1 - start) > tokens * (1 + waste):
+            runs.append(slice(start, at))
+            start, tokens = at, length
+    return [*runs, slice(start, len(lengths))] if lengths else []
 
 
 def run_batches(batches: Sequence[tuple[int, ...]], *, work: Callable[[tuple[int, ...]], None]) -> None:

@@ -14,12 +14,13 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from job.batches import Padded, left_padded
+from job.batches import Padded, left_padded, right_padded
 
 if TYPE_CHECKING:
+    from job.prompt_cache import ReadPrompts
     from job.prompts import EncodedRow
 
-__all__ = ["RowLoss", "completion_loss_batch"]
+__all__ = ["RowLoss", "completion_loss_after", "completion_loss_batch"]
 
 
 class RowLoss(NamedTuple):
@@ -37,14 +38,37 @@ def completion_loss_batch(*, model: PreTrainedModel, rows: Sequence[EncodedRow],
     Rows are padded on the left, so that the completions end together and the last positions hold all targets.
     """
     batch = left_padded([(*row.prompt_ids, *row.completion_ids) for row in rows], pad_id=pad_id, device=model.device)
-    widest = max(len(row.completion_ids) for row in rows)
+    counts = [len(row.completion_ids) for row in rows]
+    widest = max(counts)
     logits = _last_logits(model, batch=batch, keep=widest + 1)[:, :-1]
-    counts = torch.tensor([len(row.completion_ids) for row in rows], device=model.device)
-    is_target = torch.arange(widest, device=model.device) >= widest - counts[:, None]
-    targets = batch.ids[:, -widest:][is_target]
-    nll = torch.zeros(is_target.shape, device=model.device)
-    nll[is_target] = functional.cross_entropy(logits[is_target].float(), targets, reduction="none")
-    return [RowLoss(*pair) for pair in zip(nll.sum(1).tolist(), counts.tolist(), strict=True)]
+    from_end = torch.arange(widest - 1, -1, -1, device=model.device)
+    is_target = from_end < torch.tensor(counts, device=model.device)[:, None]
+    return _row_losses(logits, targets=batch.ids[:, -widest:], is_target=is_target)
+
+
+def completion_loss_after(
+    read: ReadPrompts, *, model: PreTrainedModel, rows: Sequence[EncodedRow], pad_id: int
+) -> list[RowLoss]:
+    """The loss of each row's completion, going on from what the model remembers of the rows' prompts."""
+    completions = right_padded([row.completion_ids for row in rows], pad_id=pad_id, device=model.device)
+    mask = torch.cat([read.prompts.mask, completions.mask[:, :-1]], dim=1)
+    width = completions.ids.shape[1]
+    whole = Padded(ids=torch.cat([read.prompts.ids, completions.ids[:, :-1]], dim=1), mask=mask)
+    logits: torch.Tensor = model(
+        input_ids=whole.ids[:, -width:],
+        attention_mask=whole.mask,
+        position_ids=whole.positions[:, -width:],
+        past_key_values=read.cache(),
+        use_cache=True,
+    ).logits
+    return _row_losses(logits, targets=completions.ids, is_target=completions.mask.bool())
+
+
+def _row_losses(logits: torch.Tensor, *, targets: torch.Tensor, is_target: torch.Tensor) -> list[RowLoss]:
+    """Sums over each row; `targets` and `is_target` are (batch, positions), `logits` (batch, positions, vocabulary)."""
+    nll = torch.zeros(is_target.shape, device=logits.device)
+    nll[is_target] = functional.cross_entropy(logits[is_target].float(), targets[is_target], reduction="none")
+    return [RowLoss(*pair) for pair in zip(nll.sum(1).tolist(), is_target.sum(1).tolist(), strict=True)]
 
 
 def _last_logits(model: PreTrainedModel, *, batch: Padded, keep: int) -> torch.Tensor:

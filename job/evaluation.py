@@ -16,14 +16,15 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from job.batches import length_batches, run_batches
-from job.completion_loss import RowLoss, completion_loss_batch
+from job.completion_loss import RowLoss
 from job.contract.config import GenerationOptions
 from job.contract.documents import MetricValue, Prediction, SplitScores
-from job.contract.errors import DataError, DivergedError, ResultError
+from job.contract.errors import DataError, ResultError
 from job.contract.metric_names import names_of
-from job.generation import Decoding, Generated, generate_batch
+from job.generation import Decoding, Generated
 from job.metrics.installed import TextScores, score_texts
 from job.model import context_length
+from job.scoring import RowResult, score_batch
 from job.stopping import StopSignal
 
 if TYPE_CHECKING:
@@ -42,11 +43,6 @@ class SplitEvaluation(NamedTuple):
     metrics: dict[str, MetricValue]
     """Headline numbers by name."""
     predictions: tuple[Prediction, ...]
-
-
-class _RowResult(NamedTuple):
-    generated: Generated
-    loss: RowLoss
 
 
 def evaluate_split(
@@ -84,15 +80,13 @@ def evaluate_split(
         context=context_length(base.config),
     )
     _check_rows(rows, references=references, decoding=decoding)
-    results: dict[int, _RowResult] = {}
+    results: dict[int, RowResult] = {}
 
     def work(batch: tuple[int, ...]) -> None:
         stop.check()
         chosen = [rows[index] for index in batch]
-        losses = completion_loss_batch(model=base, rows=chosen, pad_id=pad_id)
-        _check_finite(chosen, losses, split=split, step=step)
-        texts = generate_batch(model=base, prompts=[row.prompt_ids for row in chosen], decoding=decoding, stop=stop)
-        results.update(zip(batch, map(_RowResult, texts, losses), strict=True))
+        scored = score_batch(model=base, rows=chosen, decoding=decoding, stop=stop, where=f"{split}, step {step}")
+        results.update(zip(batch, scored, strict=True))
         if on_batch is not None:
             on_batch(len(results), len(rows))
 
@@ -195,15 +189,6 @@ def _measuring(model: PreTrainedModel, *, seed: int) -> Iterator[None]:
 def _text_of(generated: Generated, *, tokenizer: PreTrainedTokenizerBase) -> str:
     text: str = tokenizer.decode(list(generated.token_ids), skip_special_tokens=True)
     return text.strip()
-
-
-def _check_finite(rows: Sequence[EncodedRow], losses: Sequence[RowLoss], *, split: str, step: int) -> None:
-    for row, loss in zip(rows, losses, strict=True):
-        if not math.isfinite(loss.nll):
-            raise DivergedError(
-                f"completion loss of {split} row {row.example_id!r} at step {step} is {loss.nll}; "
-                "lower training.learning_rate, or use model.dtype bfloat16 in place of float16"
-            )
 
 
 def _text_scores(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers import DynamicCache, GenerationConfig, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from job.batches import left_padded
 from job.contract.config import GenerationOptions
@@ -110,9 +110,16 @@ def only_these_settings(model: PreTrainedModel) -> Iterator[None]:
 
 
 def generate_batch(
-    *, model: PreTrainedModel, prompts: Sequence[Sequence[int]], decoding: Decoding, stop: StopSignal
+    *,
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    stop: StopSignal,
+    cache: DynamicCache | None = None,
 ) -> list[Generated]:
-    """One text per prompt. All prompts must be allowed the same number of new tokens.
+    """One text per prompt. All prompts must be allowed as many new tokens as the longest.
+
+    `cache` is what the model remembers of the prompts, padded on the left, without the last token of each; it grows.
 
     Raises StoppedError between two tokens.
     """
@@ -123,6 +130,7 @@ def generate_batch(
             input_ids=batch.ids,
             attention_mask=batch.mask,
             generation_config=GenerationConfig(**decoding.settings(max_new_tokens=allowed)),
+            past_key_values=cache,
             stopping_criteria=StoppingCriteriaList([_PollStop(stop)]),
         )
     return [_finished(row, decoding=decoding, allowed=allowed) for row in sequences[:, batch.ids.shape[1] :].tolist()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,15 @@ from job.metrics.installed import TextMetric
 from job.prompts import EncodedRow
 from job.stopping import StopSignal
 
-PROMPTS = ["A", "Tom: hi there", "Anna: shall we meet?\nTom: yes, at five", "B: ok", "x" * 40, "Lea: no!", "hello\nyou"]
+PROMPTS = [
+    "Al",
+    "Tom: hi there",
+    "Anna: shall we meet?\nTom: yes, at five",
+    "B: ok",
+    "x" * 40,
+    "Lea: no!",
+    "hello\nyou",
+]
 ANSWERS = [" Tom greets.", " ok", " Anna and Tom will meet at five today.", " B agrees.", " x", " Lea says no", " hi"]
 NEW_TOKENS = 12
 
@@ -117,7 +126,7 @@ def test_a_text_is_what_greedy_decoding_of_the_prompt_alone_gives(loaded: Loaded
 
 def test_the_reference_changes_no_text(loaded: Loaded) -> None:
     rows = _rows(loaded.tokenizer)
-    others = [row._replace(completion_ids=rows[0].completion_ids) for row in rows]
+    others = [replace(row, completion_ids=rows[0].completion_ids) for row in rows]
 
     assert _evaluate(loaded, rows=rows).predictions == _evaluate(loaded, rows=others).predictions
 
@@ -226,7 +235,7 @@ def test_a_text_that_meets_the_end_of_the_context_says_so(loaded: Loaded) -> Non
 @pytest.mark.parametrize(
     "options",
     [
-        {"repetition_penalty": 1.5},
+        {"repetition_penalty": 8.0},
         {"no_repeat_ngram_size": 2},
         {"num_beams": 3, "length_penalty": 0.5},
         {"min_new_tokens": 5},
@@ -236,7 +245,7 @@ def test_a_text_that_meets_the_end_of_the_context_says_so(loaded: Loaded) -> Non
 )
 def test_settings_take_effect_without_the_batch_changing_a_text(loaded: Loaded, options: dict[str, Any]) -> None:
     generation = GenerationOptions(max_new_tokens=NEW_TOKENS, **options)
-    free = [prediction.token_ids for prediction in _evaluate(loaded).predictions]
+    free = [prediction.token_ids for prediction in _evaluate(loaded, generation=generation, batch_size=1).predictions]
     # Padding with the token that the shortest row wants to write shows a setting that counts padding as text.
     tokens = {"end_token_id": free[2][2], "pad_id": free[0][0]}
 
@@ -292,20 +301,21 @@ def test_progress_is_told_in_rows_up_to_the_last(loaded: Loaded) -> None:
     assert told == [(3, 7), (6, 7), (7, 7)]
 
 
-def test_sigterm_between_two_tokens_ends_the_evaluation(loaded: Loaded) -> None:
+@pytest.mark.parametrize("passes", [1, 2, 3, 9])
+def test_sigterm_ends_the_evaluation_before_the_next_token(loaded: Loaded, passes: int) -> None:
     stop = StopSignal()
     steps: list[int] = []
 
     def count(_module: nn.Module, _inputs: object, _output: object) -> None:
         steps.append(1)
-        stop.requested = len(steps) == 4
+        stop.requested = stop.requested or len(steps) == passes
 
     loaded.model.register_forward_hook(count)
     own = loaded.model.generation_config
 
     with pytest.raises(StoppedError):
-        _evaluate(loaded, stop=stop)
-    assert len(steps) == 4, "one pass for the loss and three for tokens"
+        _evaluate(loaded, stop=stop, rows=_rows(loaded.tokenizer)[2:3])
+    assert len(steps) == passes, "the token after which SIGTERM came is the last"
     assert loaded.model.generation_config is own
 
 
@@ -339,7 +349,7 @@ def test_a_loss_that_is_not_finite_is_divergence_and_not_a_number(loaded: Loaded
     with torch.no_grad():
         next(loaded.model.parameters())[:] = math.nan
 
-    with pytest.raises(DivergedError, match="validation row 'row4' at step 3 is nan"):
+    with pytest.raises(DivergedError, match=r"row 'row4' \(validation, step 3\) is nan"):
         _evaluate(loaded)
 
 
@@ -349,11 +359,11 @@ def test_a_missing_reference_an_empty_row_and_an_empty_split_are_faults_of_the_d
     with pytest.raises(DataError, match="'row0' has no reference"):
         _evaluate(loaded, references={})
     with pytest.raises(DataError, match="'row1' has an empty prompt"):
-        _evaluate(loaded, rows=[rows[0], rows[1]._replace(prompt_ids=())])
+        _evaluate(loaded, rows=[rows[0], replace(rows[1], prompt_ids=())])
     with pytest.raises(DataError, match="no row to evaluate"):
         _evaluate(loaded, rows=[])
     with pytest.raises(DataError, match="context is 256"):
-        _evaluate(loaded, rows=[rows[0]._replace(prompt_ids=rows[0].prompt_ids * 256)])
+        _evaluate(loaded, rows=[replace(rows[0], prompt_ids=rows[0].prompt_ids * 256)])
 
 
 def test_a_metric_that_gives_no_number_is_no_result(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
