@@ -84,7 +84,11 @@ def _pick(table: Table, *, options: DataOptions, role: SplitRole) -> _Picked:
     # The original experiment's 64 SAMSum rows are default_rng(42).permutation(14731)[:64]; a test holds us to it.
     order = np.random.default_rng(options.seed).permutation(len(full))[: options.limits.get(role)].tolist()
     chosen = [full[place] for place in order]
-    shown = ((column, table.texts_or_none(column, chosen)) for column in table.columns)
+    known = {columns["input"]: inputs, columns["target"]: targets}
+    shown = (
+        (column, [known[column][n] for n in chosen] if column in known else table.texts_or_none(column, chosen))
+        for column in table.columns
+    )
     fields = {column: texts for column, texts in shown if texts is not None}
     rows = tuple(
         Row(

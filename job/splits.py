@@ -82,7 +82,9 @@ def read_split(path: Path, *, split: str, kind: Literal["hub", "path", "s3"]) ->
         else:
             raise DataError(f"{name}: there is no such file or folder")
     columns = tuple(map(str, dataset.column_names))
-    return Table(name, dataset.num_rows, columns, lambda column, numbers: list(dataset.select(numbers)[column]))
+    return Table(
+        name, dataset.num_rows, columns, lambda column, rows: dataset.select_columns([column]).select(rows)[:][column]
+    )
 
 
 def _from_folder(folder: Path, *, split: str, kind: str, name: str, work: Path) -> Any:

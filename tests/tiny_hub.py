@@ -39,7 +39,7 @@ _UNKNOWN = _Answer(404, {"X-Error-Code": "RepoNotFound"})
 
 @contextmanager
 def running_hub(*, model: Path, rows: Path) -> Iterator[Hub]:
-    """Serves the model as org/tiny and the rows as org/chats; org/down and org/gated refuse, revision `gone` is none."""
+    """Serves org/tiny, a model, and org/chats, rows; org/down and org/gated refuse; there is no revision `gone`."""
     asked: list[str] = []
     folders = {"org/tiny": model, "org/chats": rows}
 
