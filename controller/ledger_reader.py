@@ -11,6 +11,7 @@ Limits
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -52,8 +53,16 @@ def read_control(store: Store) -> Control:
 class LedgerReader:
     """The newest known ledger of a run, and how to bring it up to date."""
 
-    def __init__(self, store: Store, plan: Plan, *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        plan: Plan,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        full_every_s: float = FULL_READING_S,
+    ) -> None:
         self._store = store
+        self._full_every_s = full_every_s
         self._planned = {trial.trial_id: trial for trial in plan.trials}
         self._monotonic = monotonic
         self._control = Control()
@@ -76,7 +85,7 @@ class LedgerReader:
         """
         self._read_control()
         self._read_ends()
-        if self._full_at is None or self._monotonic() - self._full_at >= FULL_READING_S:
+        if self._full_at is None or self._monotonic() - self._full_at >= self._full_every_s:
             started = self._monotonic()
             self._read_trials(self._store.list(Keys.TRIALS), self._planned)
             self._full_at = started

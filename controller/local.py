@@ -29,7 +29,7 @@ from controller.slots import Slot
 from job.contract.base import sha256_hex
 from job.contract.errors import TransientError
 
-__all__ = ["JOB_COMMAND", "LocalBackend", "state_folder"]
+__all__ = ["JOB_COMMAND", "LocalBackend", "live_names", "local_logs", "state_folder"]
 
 JOB_COMMAND = (sys.executable, "-m", "job")
 GRACE_S = 30.0  # as a pod's terminationGracePeriodSeconds
@@ -47,6 +47,27 @@ def state_folder(environ: Mapping[str, str], run_uri: str) -> Path:
     base = environ.get("XDG_STATE_HOME") or "~/.local/state"
     sweep, run = run_uri.rstrip("/").split("/")[-2:]
     return Path(base).expanduser() / "lorasweep" / "runs" / f"{sweep}-{run}-{sha256_hex(run_uri.encode())[:12]}"
+
+
+def local_logs(folder: Path, trial_id: str, *, limit_bytes: int) -> Iterator[tuple[str, bytes]]:
+    """Attempt and log of each process of the trial that this machine still knows, the newest first."""
+    known = [(place, launch) for place, launch in _launched(folder) if trial_id in launch.trial_ids]
+    for place, launch in sorted(known, key=lambda one: one[1].submitted_at, reverse=True):
+        body = place.tail(limit_bytes)
+        if body:
+            yield launch.attempt, body
+
+
+def live_names(folder: Path) -> list[str]:
+    """Submissions of which a process lives on this machine."""
+    return [launch.name for place, launch in _launched(folder) if place.alive()]
+
+
+def _launched(folder: Path) -> Iterator[tuple[ChildFolder, Launch]]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        place = ChildFolder(path)
+        if (launch := place.launch()) is not None:
+            yield place, launch
 
 
 class LocalBackend:
@@ -111,11 +132,8 @@ class LocalBackend:
         return ChildFolder(self._folder / name)
 
     def _look(self) -> Iterator[tuple[Launch, Observed]]:
-        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            place = ChildFolder(path)
-            launch = place.launch()
-            seen = None if launch is None else self._see(place, launch)
-            if launch is not None and seen is not None:
+        for place, launch in _launched(self._folder):
+            if (seen := self._see(place, launch)) is not None:
                 yield launch, seen
 
     def _see(self, place: ChildFolder, launch: Launch) -> Observed | None:

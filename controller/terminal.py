@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -17,8 +21,9 @@ from controller.reconcile import Watcher
 from controller.states import Situation, TrialStatus
 from job.contract.errors import TransientError, TrialState
 
-__all__ = ["Display", "LiveTable", "PlainLines", "duration", "harmless", "status_table", "summary"]
+__all__ = ["Display", "LiveTable", "PlainLines", "display_on_stderr", "duration", "harmless", "status_table", "summary"]
 
+logger = logging.getLogger(__name__)
 _ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STYLES: dict[TrialState, str] = {
     "pending": "dim",
@@ -90,6 +95,15 @@ def status_table(situation: Situation, statuses: Mapping[str, TrialStatus], *, r
             Text(harmless(trial.label + seed)),
         )
     return table
+
+
+def display_on_stderr() -> Display:
+    """The display that fits where stderr goes: a live table, lines, or log records with LORASWEEP_LOG=json."""
+    if os.environ.get("LORASWEEP_LOG") == "json":
+        return PlainLines(lambda line: logger.info(line.rstrip()), monotonic=time.monotonic)
+    if sys.stderr.isatty():
+        return LiveTable(Console(stderr=True))
+    return PlainLines(sys.stderr.write, monotonic=time.monotonic)
 
 
 class PlainLines:

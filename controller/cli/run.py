@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from controller.backend import Backend
+from controller.cli.limits import limits_of
 from controller.cli.target import naming_of
+from controller.cli.wishes import want_running
 from controller.interrupts import Interrupts
-from controller.ledger_reader import LedgerReader, read_control
+from controller.ledger_reader import LedgerReader
 from controller.local import JOB_COMMAND, LocalBackend, state_folder
 from controller.lock import lock_path, run_lock
 from controller.names import Naming
@@ -26,18 +26,17 @@ from controller.plan import open_plan
 from controller.reconcile import Clock, Controller, Outcome, reconcile
 from controller.request import request_of
 from controller.slots import find_slots
-from controller.spec import ExecutionSection, SweepSpec
+from controller.spec import SweepSpec
 from controller.spec_file import LoadedSpec, load_spec
-from controller.states import Limits
-from controller.terminal import Display, LiveTable, PlainLines
+from controller.terminal import Display, display_on_stderr
 from job.contract.config import Provenance, Request
-from job.contract.documents import Group, Plan, to_json
+from job.contract.documents import Group, Plan
 from job.contract.errors import ExitCode
-from job.store import Keys, Store, open_store
+from job.store import Store, open_store
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["limits_of", "run_run", "run_sweep"]
+__all__ = ["run_run", "run_sweep"]
 
 
 def run_run(args: argparse.Namespace) -> int:
@@ -59,11 +58,11 @@ def run_sweep(
     with run_lock(lock_path(naming.run_uri, environ=os.environ), run_uri=naming.run_uri, now=_now()):
         store = open_store(naming.run_uri)
         plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
-        set_running(store, plan)
+        want_running(store, spec_sha256=plan.spec_sha256, now=_now())
         backend = _backend(naming, command=command)
         interrupts = Interrupts()
         interrupts.install()
-        display = _display()
+        display = display_on_stderr()
         try:
             outcome = _reconcile(
                 loaded.spec,
@@ -81,26 +80,6 @@ def run_sweep(
         finally:
             display.close()
         return _finish(outcome, loaded, naming=naming, store=store, plan=plan, output=output)
-
-
-def limits_of(execution: ExecutionSection, *, capacity: int) -> Limits:
-    """The controller's own numbers: the spec's, within what the backend can run at once."""
-    return Limits(
-        parallelism=min(execution.parallelism, capacity),
-        max_attempts=execution.max_attempts,
-        max_disruptions=execution.max_disruptions,
-        max_failed_trials=execution.max_failed_trials,
-        queue_timeout_s=execution.queue_timeout_s,
-        start_timeout_s=execution.start_timeout_s,
-    )
-
-
-def set_running(store: Store, plan: Plan) -> None:
-    """Say in the store that this plan's trials are wanted; single trials that were stopped stay stopped."""
-    control = read_control(store)
-    wanted = control.model_copy(update={"state": "running", "spec_sha256": plan.spec_sha256})
-    if wanted != control or store.stat(Keys.CONTROL) is None:
-        store.put(Keys.CONTROL, to_json(wanted.model_copy(update={"updated_at": _now()})))
 
 
 def provenance_of(folder: Path, environ: Mapping[str, str]) -> Provenance:
@@ -134,7 +113,7 @@ def _reconcile(
             plan=plan,
             naming=naming,
             store=store,
-            reader=LedgerReader(store, plan, monotonic=time.monotonic),
+            reader=LedgerReader(store, plan),
             backend=backend,
             limits=limits,
             make_request=make_request,
@@ -164,14 +143,6 @@ def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Stor
 def _backend(naming: Naming, *, command: Sequence[str]) -> LocalBackend:
     folder = state_folder(os.environ, naming.run_uri)
     return LocalBackend(folder, run_uri=naming.run_uri, slots=find_slots(os.environ), command=command)
-
-
-def _display() -> Display:
-    if os.environ.get("LORASWEEP_LOG") == "json":
-        return PlainLines(lambda line: logger.info(line.rstrip()), monotonic=time.monotonic)
-    if sys.stderr.isatty():
-        return LiveTable(Console(stderr=True))
-    return PlainLines(sys.stderr.write, monotonic=time.monotonic)
 
 
 def _git_commit(folder: Path) -> str | None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from controller.cli.limits import limits_of
+from controller.ledger_reader import LedgerReader, read_control
 from controller.names import Naming
 from controller.spec import SweepSpec
 from controller.spec_file import LoadedSpec, load_spec, parse_spec
+from controller.states import Situation
 from job.contract.config import PlannedTrial
-from job.contract.documents import DATA_LIMIT_BYTES, Control, Plan, parse
+from job.contract.documents import DATA_LIMIT_BYTES, Plan, parse
 from job.contract.errors import NotFoundError, SpecError
 from job.store import Keys, Store, open_store
 
-__all__ = ["Target", "find_trial", "naming_of", "open_target"]
+__all__ = ["Target", "find_trial", "naming_of", "open_target", "situation_of"]
 
 _RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _SWEEP = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -60,6 +64,14 @@ def open_target(target: str, *, store: str | None, run: str | None) -> Target:
     text = opened.read(Keys.spec(plan.spec_sha256), limit_bytes=DATA_LIMIT_BYTES)
     name = f"{naming.run_uri}/{Keys.spec(plan.spec_sha256)}"
     return Target(naming, opened, plan, parse_spec(text, name=name, folder=Path.cwd()))
+
+
+def situation_of(target: Target, reader: LedgerReader | None = None) -> Situation:
+    """What the store says now, with no view of any backend; `reader` remembers what it has read before."""
+    execution = target.spec.execution
+    ledger = (reader or LedgerReader(target.store, target.plan)).read(live=())
+    limits = limits_of(execution, capacity=execution.parallelism)
+    return Situation(target.plan, ledger, None, limits, datetime.now(UTC))
 
 
 def find_trial(plan: Plan, word: str) -> PlannedTrial:
@@ -117,16 +129,8 @@ def _newest_plan(store: Store, naming: Naming) -> Plan:
     plans = [found.key for found in store.list(Keys.PLANS)]
     if not plans:
         raise NotFoundError(f"{naming.run_uri}: no run there; `lorasweep run SPEC` makes one")
-    current = _current_spec(store)
+    current = read_control(store).spec_sha256
     if current is not None and Keys.plan(current) in plans:
         return _plan_of(store, naming, current)
     read = [parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key) for key in plans]
     return max(read, key=lambda plan: plan.created_at)
-
-
-def _current_spec(store: Store) -> str | None:
-    try:
-        control = parse(Control, store.read(Keys.CONTROL, limit_bytes=DATA_LIMIT_BYTES), name=Keys.CONTROL)
-    except NotFoundError:
-        return None
-    return control.spec_sha256

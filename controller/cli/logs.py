@@ -1,0 +1,84 @@
+"""`lorasweep logs RUN [TRIAL]`: what the newest process of a trial wrote, live or from the store."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controller.cli.target import Target, find_trial, open_target, situation_of
+from controller.ledger import TrialRecord
+from controller.local import local_logs, state_folder
+from controller.states import states
+from controller.terminal import harmless
+from job.contract.config import PlannedTrial
+from job.contract.documents import DATA_LIMIT_BYTES
+from job.contract.errors import ExitCode, NotFoundError, SpecError
+from job.store import Keys
+
+__all__ = ["run_logs"]
+
+_LIMIT_BYTES = 4 * 2**20
+
+
+class _Log(NamedTuple):
+    attempt: str
+    text: str
+
+
+def run_logs(args: argparse.Namespace) -> int:
+    """Print the log of the trial's newest attempt.
+
+    Raises SpecError when no TRIAL is given and not exactly one runs, NotFoundError when there is no log yet.
+    """
+    if args.tail is not None and args.tail < 1:
+        raise SpecError(f"--tail {args.tail}: a number of lines, at least 1")
+    target = open_target(args.target, store=args.store, run=args.run)
+    trial = _running_trial(target) if args.trial is None else find_trial(target.plan, args.trial)
+    log = _newest_log(target, trial)
+    lines = log.text.splitlines()
+    text = "\n".join(lines[-args.tail :] if args.tail else lines)
+    if args.output == "json":
+        sys.stdout.write(json.dumps({"trial_id": trial.trial_id, "attempt": log.attempt, "log": text}) + "\n")
+        return ExitCode.DONE
+    sys.stderr.write(f"trial {trial.letter} {trial.trial_id}, attempt {log.attempt}\n")
+    sys.stdout.write((harmless(text) if sys.stdout.isatty() else text) + "\n")
+    return ExitCode.DONE
+
+
+def _running_trial(target: Target) -> PlannedTrial:
+    statuses = states(situation_of(target))
+    running = [trial for trial in target.plan.trials if statuses[trial.trial_id].state == "running"]
+    if len(running) != 1:
+        letters = ", ".join(trial.letter for trial in target.plan.trials[:30])
+        raise SpecError(f"{len(running)} trials run at the moment; name one: {letters}")
+    return running[0]
+
+
+def _newest_log(target: Target, trial: PlannedTrial) -> _Log:
+    folder = state_folder(os.environ, target.naming.run_uri)
+    for attempt, body in local_logs(folder, trial.trial_id, limit_bytes=_LIMIT_BYTES):
+        return _Log(attempt, body.decode(errors="replace"))
+    record = situation_of(target).ledger.record(trial.trial_id)
+    for attempt in _attempts(record):
+        try:
+            key = Keys.attempt_file(trial.trial_id, attempt, "log.txt")
+            return _Log(attempt, target.store.read(key, limit_bytes=DATA_LIMIT_BYTES).decode(errors="replace"))
+        except NotFoundError:
+            tail = next((failure.log_tail for failure in record.failures if failure.attempt == attempt), "")
+            if tail:
+                return _Log(attempt, tail)
+    raise NotFoundError(f"trial {trial.letter} {trial.trial_id} has no log yet; see `lorasweep status`")
+
+
+def _attempts(record: TrialRecord) -> Iterator[str]:
+    """Attempts that may have a log, the newest first."""
+    moments = {failure.attempt: failure.at for failure in record.failures}
+    if record.result is not None:
+        moments[record.result.attempt] = record.result.finished_at
+    if record.progress is not None:
+        moments.setdefault(record.progress.attempt, record.progress.updated_at)
+    yield from sorted(moments, key=lambda attempt: moments[attempt], reverse=True)

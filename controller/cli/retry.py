@@ -1,0 +1,62 @@
+"""`lorasweep retry RUN [TRIAL]`: give failed or stopped trials a new start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from controller.cli.target import Target, find_trial, open_target, situation_of
+from controller.cli.wishes import renew_control, void_failures
+from controller.states import TrialStatus, states
+from job.contract.config import PlannedTrial
+from job.contract.errors import ExitCode, SpecError
+from job.store import Keys, Store
+
+__all__ = ["run_retry"]
+
+
+def run_retry(args: argparse.Namespace) -> int:
+    """Void what failed so that the run's controller tries again; without TRIAL for all failed and stopped trials.
+
+    Raises SpecError for a trial that has neither failed nor been stopped.
+    """
+    target = open_target(args.target, store=args.store, run=args.run)
+    situation = situation_of(target)
+    statuses = states(situation)
+    chosen = _chosen(target, statuses, args.trial)
+    now = datetime.now(UTC)
+    for trial in chosen:
+        record = situation.ledger.record(trial.trial_id)
+        if record.corrupt is not None:
+            _remove_result(target.store, trial, etag=record.corrupt.etag)
+        void_failures(target.store, trial.trial_id, record, now=now)
+    if chosen:
+        # Last: the new tag of control.json tells a live controller to read the trials again.
+        state = situation.ledger.control.state
+        renewed = "running" if args.trial is None and state == "stopped" else state
+        renew_control(target.store, now=now, state=renewed, trials={trial.trial_id: None for trial in chosen})
+    if args.output == "json":
+        sys.stdout.write(json.dumps({"retried": [trial.trial_id for trial in chosen]}) + "\n")
+    letters = ", ".join(f"{trial.letter} {trial.trial_id}" for trial in chosen)
+    then = "a live controller takes them up at once; else `lorasweep run SPEC` does"
+    sys.stderr.write(f"to be tried again: {letters}; {then}\n" if chosen else "no trial has failed or been stopped\n")
+    return ExitCode.DONE
+
+
+def _chosen(target: Target, statuses: Mapping[str, TrialStatus], word: str | None) -> list[PlannedTrial]:
+    if word is None:
+        return [trial for trial in target.plan.trials if statuses[trial.trial_id].state in {"failed", "stopped"}]
+    trial = find_trial(target.plan, word)
+    state = statuses[trial.trial_id].state
+    if state not in {"failed", "stopped"}:
+        raise SpecError(f"trial {trial.letter} {trial.trial_id} is {state}; only failed and stopped trials are retried")
+    return [trial]
+
+
+def _remove_result(store: Store, trial: PlannedTrial, *, etag: str) -> None:
+    """Remove the result that did not verify, unless someone has put another in its place since."""
+    if not store.delete(Keys.result(trial.trial_id), etag=etag):
+        sys.stderr.write(f"trial {trial.trial_id}: its result has changed meanwhile and was left as it is\n")

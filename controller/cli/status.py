@@ -1,0 +1,107 @@
+"""`lorasweep status RUN`: where every trial is, from the store alone; a run may be going on anywhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from controller.cli.target import Target, open_target, situation_of
+from controller.interrupts import Interrupts
+from controller.ledger_reader import LedgerReader
+from controller.progress import progress_of, trial_note
+from controller.states import Situation, TrialStatus, states
+from controller.terminal import Display, display_on_stderr, status_table, summary
+from job.contract.errors import ExitCode, TransientError
+
+__all__ = ["run_status"]
+
+_WATCH_S = 2.0
+_PIPE_COLUMNS = 200
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Say where every trial is; with --watch until all are in their final state. Always 0 when it could be said."""
+    target = open_target(args.target, store=args.store, run=args.run)
+    # Who writes is another process and says nothing to this one, so everything is read each time.
+    reader = LedgerReader(target.store, target.plan, full_every_s=0)
+    situation = situation_of(target, reader)
+    if args.watch:
+        situation = _watch(target, reader, situation)
+    statuses = states(situation)
+    if args.output == "json":
+        sys.stdout.write(json.dumps(_document(target, situation, statuses), indent=1) + "\n")
+        return ExitCode.DONE
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    console.print(status_table(situation, statuses))
+    control = situation.ledger.control.state
+    wanted = "" if control == "running" else f", {control} by a person"
+    sys.stdout.write(f"{target.plan.sweep}/{target.plan.run}: {summary(progress_of(situation, statuses))}{wanted}\n")
+    return ExitCode.DONE
+
+
+def _watch(target: Target, reader: LedgerReader, situation: Situation) -> Situation:
+    interrupts = Interrupts()
+    interrupts.install()
+    display = display_on_stderr()
+    try:
+        while interrupts.wish is None:
+            statuses = states(situation)
+            display.update(situation, statuses)
+            if all(status.final for status in statuses.values()):
+                break
+            interrupts.sleep(_WATCH_S)
+            situation = _look_again(target, reader, situation, display)
+    finally:
+        display.close()
+    return situation
+
+
+def _look_again(target: Target, reader: LedgerReader, situation: Situation, display: Display) -> Situation:
+    try:
+        return situation_of(target, reader)
+    except TransientError as err:
+        display.trouble(err, since=situation.now)
+        return situation
+
+
+def _document(target: Target, situation: Situation, statuses: Mapping[str, TrialStatus]) -> dict[str, object]:
+    progress = progress_of(situation, statuses)
+    return {
+        "sweep": target.plan.sweep,
+        "run": target.plan.run,
+        "store": target.store.uri,
+        "spec_sha256": target.plan.spec_sha256,
+        "control": situation.ledger.control.state,
+        "counts": dict(progress.counts),
+        "total": progress.total,
+        "eta_s": progress.eta_s,
+        "trials": [_trial(target, situation, trial_id, status) for trial_id, status in statuses.items()],
+    }
+
+
+def _trial(target: Target, situation: Situation, trial_id: str, status: TrialStatus) -> dict[str, object]:
+    planned = next(trial for trial in target.plan.trials if trial.trial_id == trial_id)
+    record = situation.ledger.record(trial_id)
+    return {
+        "trial_id": trial_id,
+        "letter": planned.letter,
+        "label": planned.label,
+        "kind": planned.kind,
+        "seed": planned.seed,
+        "state": status.state,
+        "reason": status.reason,
+        "note": trial_note(situation, planned, status),
+        "failed_attempts": status.attempts,
+        "disruptions": situation.ledger.disruptions(trial_id),
+        "progress": None if record.progress is None else record.progress.model_dump(mode="json"),
+        "metrics": None
+        if record.result is None
+        else {
+            split: {name: value.mean for name, value in metrics.items()}
+            for split, metrics in record.result.metrics.items()
+        },
+    }

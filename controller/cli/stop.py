@@ -1,0 +1,41 @@
+"""`lorasweep stop RUN [TRIAL]`: end a run or one trial. What is finished is kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from datetime import UTC, datetime
+
+from controller.cli.target import find_trial, open_target, situation_of
+from controller.cli.wishes import renew_control
+from job.contract.errors import ExitCode, SpecError
+
+__all__ = ["run_stop"]
+
+
+def run_stop(args: argparse.Namespace) -> int:
+    """Write the wish to stop; the run's controller acts on it within a second or two.
+
+    Raises SpecError for a trial that has its result.
+    """
+    target = open_target(args.target, store=args.store, run=args.run)
+    place = shlex.quote(target.naming.run_uri)
+    if args.trial is None:
+        renew_control(target.store, now=datetime.now(UTC), state="stopped")
+        said = f"stopping {target.plan.sweep}/{target.plan.run}; `lorasweep run` goes on with it"
+        stopped = [trial.trial_id for trial in target.plan.trials]
+    else:
+        trial = find_trial(target.plan, args.trial)
+        if situation_of(target).ledger.record(trial.trial_id).result is not None:
+            raise SpecError(f"trial {trial.letter} {trial.trial_id} has its result; there is nothing to stop")
+        renew_control(target.store, now=datetime.now(UTC), trials={trial.trial_id: "stop"})
+        said = (
+            f"stopping trial {trial.letter} {trial.trial_id}; `lorasweep retry {place} {trial.trial_id}` takes it back"
+        )
+        stopped = [trial.trial_id]
+    if args.output == "json":
+        sys.stdout.write(json.dumps({"stopped": stopped}) + "\n")
+    sys.stderr.write(said + "\n")
+    return ExitCode.DONE

@@ -1,0 +1,64 @@
+"""What people write into a run: control.json, and retries. The controller reads it before every decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from controller.ledger import TrialRecord
+from controller.ledger_reader import read_control
+from job.contract.documents import Retry, to_json
+from job.contract.errors import TransientError
+from job.store import Keys, Store
+
+__all__ = ["renew_control", "void_failures", "want_running"]
+
+_ROUNDS = 20
+
+
+def renew_control(
+    store: Store,
+    *,
+    now: datetime,
+    state: Literal["running", "paused", "stopped"] | None = None,
+    trials: Mapping[str, Literal["stop"] | None] | None = None,
+) -> None:
+    """Write control.json with these wishes and all earlier ones; None for a trial takes its wish away.
+
+    It is written even when nothing in it changes: its new tag tells a controller to read everything again.
+    """
+    control = read_control(store)
+    wishes = dict(control.trials)
+    for trial_id, wish in (trials or {}).items():
+        if wish is None:
+            wishes.pop(trial_id, None)
+        else:
+            wishes[trial_id] = wish
+    wanted = control.model_copy(
+        update={
+            "state": state or control.state,
+            "trials": wishes,
+            "updated_at": now,
+        }
+    )
+    store.put(Keys.CONTROL, to_json(wanted))
+
+
+def want_running(store: Store, *, spec_sha256: str, now: datetime) -> None:
+    """Write control.json with the wish to run this spec, unless it says so already; stopped trials stay stopped."""
+    control = read_control(store)
+    if (control.state, control.spec_sha256) != ("running", spec_sha256):
+        update = {"state": "running", "spec_sha256": spec_sha256, "updated_at": now}
+        store.put(Keys.CONTROL, to_json(control.model_copy(update=update)))
+
+
+def void_failures(store: Store, trial_id: str, record: TrialRecord, *, now: datetime) -> None:
+    """Put the trial's next retry; it voids every failure and disruption that is in the store."""
+    # A job's clock may be ahead of ours, and its failure must be voided all the same.
+    at = max([now, *(failure.at for failure in record.failures)])
+    body = to_json(Retry(trial_id=trial_id, at=at))
+    for number in range(len(record.retries) + 1, len(record.retries) + 1 + _ROUNDS):
+        if store.put_once(Keys.retry(trial_id, number), body):
+            return
+    raise TransientError(f"trial {trial_id}: others retry it at the same time; look with `lorasweep status`")
