@@ -13,7 +13,7 @@ __all__ = ["EXECUTION_ARGUMENTS", "REFUSED_ARGUMENTS", "REFUSED_ELSEWHERE"]
 EXECUTION_ARGUMENTS = frozenset({"gradient_checkpointing", "dataloader_num_workers", "logging_steps"})
 """Fields of `trial.training` that change no result, so they are no part of an identity and cannot be varied."""
 
-_PUBLISHING = "the job publishes to the sweep's store alone; push with `lorasweep export` afterwards"
+_PUBLISHING = "the job publishes to the sweep's store alone; push an adapter from there"
 _LOGGING = "every step is recorded in metrics.jsonl and TensorBoard files in the store; progress has its own file"
 _PLACES = "the job chooses its folders; what is kept lies in the store"
 _SAVING = (
