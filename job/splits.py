@@ -111,6 +111,8 @@ def _from_zip(archive: Path, *, member: str, name: str, work: Path) -> Any:
                 shutil.copyfileobj(source, target, 1 << 20)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as err:  # damaged, encrypted, unknown compression
         raise DataError(f"{name}: the archive cannot be read: {err}; write it again without a password") from err
+    except OSError as err:
+        raise _our_error(err, name=name) from err
     return _from_file(extracted, name=name, work=work)
 
 

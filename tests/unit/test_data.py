@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 from job.contract.base import canonical_json, sha256_hex
 from job.contract.config import DataOptions, Source, SplitRole
-from job.contract.errors import DataError
+from job.contract.errors import ConfigurationError, DataError, TransientError
 from job.data import Row, Rows, load_rows
 
 Record = Mapping[str, Any]
@@ -265,6 +266,34 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, body: by
         load(path, splits={"train": split})
     assert message in str(caught.value)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "words"),
+    [
+        pytest.param(
+            OSError(errno.ENOSPC, "No space left on device"), TransientError, "bytes left; free some", id="disk"
+        ),
+        pytest.param(
+            PermissionError(errno.EACCES, "Permission denied"), ConfigurationError, "the right to read", id="right"
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.zip"])
+def test_a_full_disk_and_missing_rights_are_no_fault_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: OSError, kind: type[Exception], words: str, name: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise cause
+
+    (tmp_path / "a.jsonl").write_bytes(jsonl(rows_of("a", 1)))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "a.jsonl", "a.jsonl")
+    monkeypatch.setattr(
+        "datasets.io.json.Json.download_and_prepare" if name == "a.jsonl" else "shutil.copyfileobj", fail
+    )
+    with pytest.raises(kind, match=words):
+        load(tmp_path / name, splits={"train": "a.jsonl"})
 
 
 @pytest.mark.parametrize("split", ["../secret.jsonl", "/etc/passwd", "a/../../secret.jsonl"])
