@@ -45,7 +45,6 @@ class Keys:
     """The layout of a run."""
 
     CONTROL = "control.json"
-    EXAMPLES = "examples.jsonl"
     TRIALS = "trials/"
     PLANS = "plans/"
     SPECS = "specs/"
@@ -59,6 +58,11 @@ class Keys:
     @staticmethod
     def plan(spec_sha256: str) -> str:
         return check_key(f"plans/{spec_sha256}.json")
+
+    @staticmethod
+    def examples(data_id: str) -> str:
+        """The scored rows of one choice of data; a widened spec may choose other rows in the same run."""
+        return check_key(f"examples/{data_id}.jsonl")
 
     @staticmethod
     def submission(name: str) -> str:
