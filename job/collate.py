@@ -28,9 +28,10 @@ class TokenRow(Protocol):
 
 
 def training_batch(rows: Sequence[TokenRow], *, pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids`, `attention_mask` and `labels`, each (batch, longest row) int64 on the CPU.
+    """`input_ids`, `attention_mask` and `labels`, each (batch, longest row), and `positions` (kept,); int64 on the CPU.
 
     Masked are the prompt and the padding, by their lengths: the pad token may well be the end token, which is learned.
+    `positions` are those from which some row of the batch predicts a target; no other logits are needed.
     """
     width = max(_length(row) for row in rows)
     ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
@@ -42,7 +43,8 @@ def training_batch(rows: Sequence[TokenRow], *, pad_id: int) -> dict[str, torch.
         mask[index, :end] = 1
         labels[index, start:end] = ids[index, start:end]
     labels[:, 0] = IGNORED  # nothing comes before the first token that could predict it
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    positions = labels[:, 1:].ne(IGNORED).any(dim=0).nonzero()[:, 0]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "positions": positions}
 
 
 def longest_rows(rows: Sequence[TokenRow], *, count: int) -> list[TokenRow]:

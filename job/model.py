@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -133,21 +133,19 @@ def _load_weights(
     if missing:  # transformers would draw them at random and go on
         raise ConfigurationError(
             f"model {folder.name!r} lacks {len(missing)} of its weights, {min(missing)} among them; "
-            " its safetensors files do not belong to its config.json"
+            "its safetensors files do not belong to its config.json"
         )
     return model if options.load_in_4bit else model.to(device)
 
 
 def _from_pretrained(folder: Path, arguments: dict[str, Any]) -> _Found:
     """The model with the first attention that it has; named, so that the folder's config cannot ask for another."""
-    attention: tuple[Literal["sdpa", "eager"], ...] = ("sdpa", "eager")
-    for name in attention[:-1]:
-        try:
-            return _Found(*AutoModelForCausalLM.from_pretrained(folder, attn_implementation=name, **arguments))
-        except ValueError as err:
-            if "scaled_dot_product_attention" not in str(err):
-                raise
-    return _Found(*AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention[-1], **arguments))
+    try:
+        return _Found(*AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", **arguments))
+    except ValueError as err:
+        if "scaled_dot_product_attention" not in str(err):
+            raise
+    return _Found(*AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **arguments))
 
 
 def _four_bits(options: ModelOptions, *, device: torch.device) -> BitsAndBytesConfig:

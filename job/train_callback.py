@@ -201,7 +201,7 @@ def undisturbed(model: Any) -> Iterator[None]:
 def probe(trainer: ReferenceTrainer, *, rows: Sequence[TokenRow], pad_id: int) -> None:
     """Run the longest batch forward and backward and forget it, so that memory fails in the first second if at all."""
     batch = training_batch(longest_rows(rows, count=trainer.args.per_device_train_batch_size), pad_id=pad_id)
-    targets = batch["labels"].ne(IGNORED).sum()
+    targets = int(batch["labels"].ne(IGNORED).sum())
     with restored_afterwards():
-        trainer.training_step(trainer.model_wrapped, batch, targets.to(trainer.args.device))
+        trainer.training_step(trainer.model_wrapped, batch, targets)
     trainer.model.zero_grad()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence, Sized
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.loss.loss_utils import ForCausalLMLoss
 
-from job.collate import TokenRow, training_batch
+from job.collate import IGNORED, TokenRow, training_batch
 from job.contract.config import JobExecution, TrainingOptions
 from job.seeds import Streams, row_order
 
@@ -53,11 +54,12 @@ class RowOrder(Sampler[int]):
 
 
 class ReferenceTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped to mypy here
-    """Trainer with our row order, and with the state of a resumed run left to its caller."""
+    """Trainer with our row order and batches, and with the state of a resumed run left to its caller."""
 
     order: RowOrder
     window_tokens: int
     """Non-padding tokens of the present accumulation window."""
+    loss_is_scaled_for_ga = True  # Trainer's question: compute_loss divides by the targets of the whole window
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches on the CPU. The loader's own generator keeps its seed draws out of the dropout stream."""
@@ -73,11 +75,39 @@ class ReferenceTrainer(Trainer):  # type: ignore[misc]  # transformers is untype
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list[Any], torch.Tensor | int | None]:
-        """Trainer's own window, with its tokens counted before they go to the device."""
-        batches, targets = super().get_batch_samples(epoch_iterator, num_batches, device)
+    ) -> tuple[list[Any], int]:
+        """Trainer's own window and its number of targets; counted before they go to the device, as are its tokens."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self.window_tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
-        return batches, targets
+        return batches, sum(int(batch["labels"].ne(IGNORED).sum()) for batch in batches)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: int | None = None,
+    ) -> torch.Tensor:
+        """Cross-entropy in float32, summed over the batch and divided by the targets of the whole window.
+
+        What transformers' causal models compute with labels, but the head is applied to the positions that have a
+        target: with a vocabulary of 50,000, logits over a whole prompt would be most of the memory.
+        """
+        positions = inputs["positions"]
+        arguments = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        if self._selects_positions:
+            logits = model(**arguments, logits_to_keep=positions).logits
+        else:
+            logits = model(**arguments).logits[:, positions]
+        targets = inputs["labels"][:, positions + 1]
+        summed = cross_entropy(
+            logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )  # fmt: skip
+        return summed / (num_items_in_batch or 1)
+
+    @cached_property
+    def _selects_positions(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self.model.get_base_model().forward).parameters
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Nothing: weights come back in on_train_begin, with optimizer, schedule and random state.
@@ -103,7 +133,6 @@ def new_trainer(
         args=_arguments(options, execution=execution, seeds=seeds, folder=folder, device=model.device),
         data_collator=partial(training_batch, pad_id=pad_id),
         train_dataset=list(rows),
-        compute_loss_func=_summed_loss,
         callbacks=[callback],
     )
     trainer.remove_callback(PrinterCallback)
@@ -147,16 +176,3 @@ def _arguments(
         report_to="none",
         disable_tqdm=True,
     )
-
-
-def _summed_loss(
-    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
-) -> torch.Tensor:
-    """Cross-entropy in float32, summed over the batch and divided by the targets of the whole window.
-
-    What transformers' causal models compute themselves; here it does not depend on whether a model takes the count.
-    """
-    loss: torch.Tensor = ForCausalLMLoss(
-        outputs["logits"], labels, vocab_size=outputs["logits"].shape[-1], num_items_in_batch=num_items_in_batch
-    )
-    return loss

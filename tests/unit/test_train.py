@@ -11,9 +11,10 @@ import torch
 from accelerate import Accelerator
 from tiny_training import PAD, ROWS, Run, base_model, digest_of, lora, options
 from torch.nn.functional import log_softmax
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from job.adapter import add_adapter
+from job.collate import training_batch
 from job.contract.config import JobExecution, TrainingOptions
 from job.contract.documents import StepRecord
 from job.contract.errors import ConfigurationError, DivergedError, GpuMemoryError
@@ -93,6 +94,43 @@ def test_every_step_equals_a_plain_torch_loop(
         assert record.loss == pytest.approx(loss, rel=1e-6)
         assert record.grad_norm == pytest.approx(norm, rel=1e-5)
         assert record.learning_rate == pytest.approx(rate, rel=1e-12)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_gpt2_folder", "tiny_llama_folder"])
+def test_every_step_equals_a_trainer_that_nobody_touched(
+    fixture: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """One epoch, its rows laid out in our order; transformers counts, sums, clips and schedules by itself."""
+    folder = request.getfixturevalue(fixture)
+    training = options(max_steps=2)
+    seeds = streams(0)
+    ordered = [ROWS[index] for index in row_order(len(ROWS), order_seed=seeds.order, epoch=0)]
+    model = add_adapter(base_model(folder), lora=lora(lora_dropout=0.0), seed=seeds.init)
+    stock = Trainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(tmp_path / "stock"), use_cpu=True, report_to="none", disable_tqdm=True, logging_steps=1,
+            save_strategy="no", train_sampling_strategy="sequential", remove_unused_columns=False,
+            **training.model_dump(exclude={"num_train_epochs", "eval_steps"}),
+        ),
+        train_dataset=ordered,
+        data_collator=lambda rows: {k: v for k, v in training_batch(rows, pad_id=PAD).items() if k != "positions"},
+    )  # fmt: skip
+    stock.train()
+    ours = Run(folder, tmp_path / "ours", training=training, adapter=lora(lora_dropout=0.0)).attempt()
+    logs = [entry for entry in stock.state.log_history if "loss" in entry]
+    assert [r.loss for r in ours.history] == pytest.approx([entry["loss"] for entry in logs], rel=1e-6)
+    assert [r.grad_norm for r in ours.history] == pytest.approx([entry["grad_norm"] for entry in logs], rel=1e-5)
+    assert [r.learning_rate for r in ours.history] == [entry["learning_rate"] for entry in logs]
+
+
+def test_a_model_that_cannot_select_positions_has_the_same_losses(
+    tiny_llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selecting = Run(tiny_llama_folder, tmp_path / "selecting").attempt()
+    monkeypatch.setattr(ReferenceTrainer, "_selects_positions", False)
+    whole = Run(tiny_llama_folder, tmp_path / "whole").attempt()
+    assert [r.loss for r in whole.history] == pytest.approx([r.loss for r in selecting.history], rel=1e-6)
 
 
 def test_dropout_of_the_base_model_is_in_the_loop_only_when_it_is_kept(tiny_gpt2_folder: Path, tmp_path: Path) -> None:

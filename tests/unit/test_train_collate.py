@@ -35,6 +35,17 @@ def test_the_completion_alone_is_learned_even_where_its_end_token_is_the_pad_tok
         assert set(labels[:start] + labels[end:]) <= {IGNORED}
 
 
+@given(rows=ROWS)
+def test_positions_are_those_before_a_target_of_any_row(rows: list[EncodedRow]) -> None:
+    batch = training_batch(rows, pad_id=PAD)
+    expected = {
+        position - 1
+        for row in rows
+        for position in range(len(row.prompt_ids), len(row.prompt_ids) + len(row.completion_ids))
+    }
+    assert batch["positions"].tolist() == sorted(expected)
+
+
 def test_the_first_token_of_a_row_without_a_prompt_is_no_target() -> None:
     row = EncodedRow(example_id="row", prompt_ids=(), completion_ids=(7, 8))
     assert training_batch([row], pad_id=PAD)["labels"].tolist() == [[IGNORED, 8]]
