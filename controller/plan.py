@@ -79,7 +79,13 @@ def _with_spec(store: Store, plan: Plan) -> Earlier:
 
     key = Keys.spec(plan.spec_sha256)
     text = store.read(key, limit_bytes=DATA_LIMIT_BYTES)
-    return Earlier(plan, parse_spec(text, name=f"{store.uri}/{key}", folder=Path.cwd()).spec)
+    try:
+        return Earlier(plan, parse_spec(text, name=f"{store.uri}/{key}", folder=Path.cwd()).spec)
+    except SpecError as err:
+        raise SpecError(
+            f"this run was begun with a spec that this release does not read, so its pins cannot be compared; choose "
+            f"another --run, or --repin to look up model and data again.\n{err}"
+        ) from err
 
 
 class Preview(NamedTuple):

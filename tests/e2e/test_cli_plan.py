@@ -114,11 +114,15 @@ def test_answers_at_once_come_without_heavy_imports(words: list[str], tmp_path: 
 
 
 def _cpu_seconds(*words: str, environ: Mapping[str, str]) -> float:
-    """Of the process and not of its neighbours: wall-clock time on a shared machine says little."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = _children_cpu_s()
     lorasweep(*words, environ=environ)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return _children_cpu_s() - before
+
+
+def _children_cpu_s() -> float:
+    """Of our processes and not of their neighbours: wall-clock time on a shared machine says little."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_plan_says_what_would_run_and_writes_nothing_but_remembered_hashes(sweep: Path) -> None:
@@ -138,6 +142,17 @@ def test_plan_answers_scripts(sweep: Path) -> None:
     assert [trial["letter"] for trial in answer["trials"]] == ["A", "B", "C"]
     assert answer["counts"]["new"] == 3
     assert answer["stored"] is False
+
+
+def test_ten_thousand_trials_are_planned_in_under_five_seconds(sweep: Path) -> None:
+    search = "{n: 1000, ranges: {training.learning_rate: {low: 1e-5, high: 1e-2, log: true}}}"
+    vary = f"{{grid: {{prompt: [v1], lora.r: [8]}}, random: {search}, seeds: {list(range(10))}}}"
+    text = (sweep / "sweep.yaml").read_text().partition("vary:")[0]
+    (sweep / "sweep.yaml").write_text(f"{text}vary: {vary}\n")
+    before = _children_cpu_s()
+    ran = lorasweep("plan", "sweep.yaml", cwd=sweep, environ={"XDG_CACHE_HOME": str(sweep / "cache")})
+    assert "10,001: 10,000 trained (1,000 configurations x 10 seeds)" in ran.stdout
+    assert _children_cpu_s() - before < 5
 
 
 def test_plan_names_the_field_of_a_place_that_is_not_there(sweep: Path) -> None:
