@@ -144,15 +144,20 @@ def _from_csv(file: Path, cache: Path) -> Any:
     """Every cell as it is written: a reader that guesses makes 1 of `001`, and nothing of `None` and `NA`."""
     import datasets
 
+    return datasets.Dataset.from_csv(str(file), cache_dir=str(cache), keep_in_memory=True, **_as_written(file, sep=","))
+
+
+def _as_written(file: Path, *, sep: str) -> dict[str, Any]:
+    """The reader's options for a CSV file with this header. Raises ValueError for a header that cannot be used."""
+    import datasets
+
     with file.open(encoding="utf-8-sig", newline="") as opened:
-        header = next(csv.reader(opened), [])
+        header = next(csv.reader(opened, delimiter=sep), [])
     repeated = sorted({column for column in header if header.count(column) > 1})
     if not header or repeated:
         raise ValueError(f"the header names column {repeated[0]!r} twice" if repeated else "there is no header")
     features = datasets.Features({column: datasets.Value("string") for column in header})
-    return datasets.Dataset.from_csv(
-        str(file), cache_dir=str(cache), keep_in_memory=True, features=features, keep_default_na=False, na_filter=False
-    )
+    return {"features": features, "keep_default_na": False, "na_filter": False}
 
 
 def _from_parquet(file: Path, cache: Path) -> Any:
@@ -163,9 +168,15 @@ def _from_parquet(file: Path, cache: Path) -> Any:
 
 def _from_hub_folder(folder: Path, *, split: str, name: str, work: Path) -> Any:
     import datasets
+    from datasets.packaged_modules.csv.csv import CsvConfig
 
+    cache = str(work / "arrow")
     with _reading(name):
-        return datasets.load_dataset(str(folder), split=split, cache_dir=str(work / "arrow"), keep_in_memory=True)
+        builder = datasets.load_dataset_builder(str(folder), cache_dir=cache)
+        plain_csv = isinstance(builder.config, CsvConfig) and builder.config.names is None
+        files = [Path(file) for files in builder.config.data_files.values() for file in files] if plain_csv else []
+        options = _as_written(files[0], sep=builder.config.sep) if files else {}
+        return datasets.load_dataset(str(folder), split=split, cache_dir=cache, keep_in_memory=True, **options)
 
 
 def _sliced(dataset: Any, *, path: Path, split: str, name: str) -> Any:
@@ -217,8 +228,8 @@ def _our_error(err: BaseException, *, name: str) -> DataError | ConfigurationErr
         return TransientError(f"{name}: {tempfile.gettempdir()} has {free:,} bytes left; free some, or set TMPDIR")
     if isinstance(cause, PermissionError):
         return ConfigurationError(f"{name}: {cause}; give this user the right to read it")
-    first = (str(cause).strip().splitlines() or [""])[0]
-    return DataError(f"{name} cannot be read: {type(cause).__name__}: {first[:300]}; mend the file")
+    said = " ".join(str(cause).split())[:300]
+    return DataError(f"{name} cannot be read: {type(cause).__name__}: {said}; mend the file, or name another")
 
 
 def _is_temporal(feature: Any) -> bool:

@@ -42,9 +42,12 @@ def _place(location: str, *, base: Path) -> Place:
         return Place("s3", location.rstrip("/"))
     if "://" in location:
         raise SpecError(f"{location!r}: sources are a hub id, a folder or file, or an s3:// prefix")
-    path = base / Path(location).expanduser()
-    if location and path.exists():
-        return Place("path", str(path.resolve()))
+    try:
+        path = base / Path(location).expanduser()
+        if location and path.exists():
+            return Place("path", str(path.resolve()))
+    except (OSError, RuntimeError, ValueError) as err:  # no rights, too long, links in a circle, ~ of nobody, NUL
+        raise SpecError(f"{location[:200]!r} cannot be looked up as a path: {err}") from err
     looks_like_a_path = location.startswith((".", "/", "~")) or location.endswith("/") or _FILE_SUFFIX.search(location)
     if looks_like_a_path or not _HUB_ID.fullmatch(location):
         raise SpecError(

@@ -326,6 +326,39 @@ def test_a_hub_folder_has_split_names_files_and_slices(tmp_path: Path) -> None:
         load(tmp_path, splits={"train": "dev"}, kind="hub")
 
 
+CARD = """---
+dataset_info:
+  features: [{name: id, dtype: int64}, {name: dialogue, dtype: string}, {name: summary, dtype: string}]
+configs:
+- config_name: default
+  sep: ";"
+  data_files: [{split: train, path: rows/a.csv}, {split: test, path: rows/b.csv}]
+---
+A hub dataset as most are: CSV files, and a card that says which file is which split.
+"""
+
+
+def test_cells_of_a_hub_dataset_keep_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(CARD, encoding="utf-8")
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/a.csv").write_text('id;dialogue;summary\n007;"a\n\nb";None\n8;NA;1e5\n', encoding="utf-8")
+    (tmp_path / "rows/b.csv").write_text("id;dialogue;summary\n1;x;y\n", encoding="utf-8")
+    rows = load(tmp_path, splits={"train": "train", "test": "test"}, kind="hub")
+    found = {(row.example_id, row.input, row.target) for row in rows.splits["train"]}
+    assert found == {("007", "a\n\nb", "None"), ("8", "NA", "1e5")}
+    assert rows.splits["test"][0].fields == {"id": "1", "dialogue": "x", "summary": "y"}
+
+
+def test_a_hub_dataset_of_several_configurations_is_answered_with_their_names(tmp_path: Path) -> None:
+    card = "---\nconfigs:\n- {config_name: de, data_files: de.jsonl}\n- {config_name: en, data_files: en.jsonl}\n---\n"
+    (tmp_path / "README.md").write_text(card, encoding="utf-8")
+    for language in ("de", "en"):
+        (tmp_path / f"{language}.jsonl").write_bytes(jsonl(rows_of(language, 2)))
+    with pytest.raises(DataError, match=r"\['de', 'en'\].* name another"):
+        load(tmp_path, splits={"train": "train"}, kind="hub")
+    assert len(load(tmp_path, splits={"train": "de.jsonl"}, kind="hub").splits["train"]) == 2
+
+
 def samsum() -> Path:
     """The archive as published; its licence keeps it out of the repository."""
     beside = Path(__file__).parents[3] / "shared" / "data" / "samsum.zip"

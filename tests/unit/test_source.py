@@ -66,6 +66,13 @@ def test_a_path_that_is_not_there_is_a_mistake_with_the_full_path(tmp_path: Path
         pin_model(location, base=tmp_path, revision=None)
 
 
+@pytest.mark.parametrize("location", ["x" * 5000, "~nobody-of-this-name/x", "a\x00b", "loop/x"])
+def test_a_place_that_cannot_even_be_looked_up_is_a_mistake(tmp_path: Path, location: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SpecError):
+        pin_model(location, base=tmp_path, revision=None)
+
+
 @pytest.mark.parametrize("location", ["https://host/x", "gs://b/x", "hf://x"])
 def test_other_schemes_are_refused(tmp_path: Path, location: str) -> None:
     with pytest.raises(SpecError, match="a hub id, a folder or file, or an s3:// prefix"):
