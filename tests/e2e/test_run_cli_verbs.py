@@ -1,0 +1,168 @@
+"""status, logs, stop, retry, clean and the parser as processes, beside a run or after it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from sandbox import DEADLINE_S, Sandbox
+
+from job.store import Keys
+
+
+def states(sandbox: Sandbox) -> dict[str, str]:
+    """State by letter, as a script would read it."""
+    shown = sandbox.verb("status", str(sandbox.run), "--output", "json")
+    assert shown.returncode == 0, shown.stderr
+    return {trial["letter"]: trial["state"] for trial in json.loads(shown.stdout)["trials"]}
+
+
+def test_status_and_logs_answer_while_another_process_runs_the_sweep(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"B": ["gate"]}
+    process = sandbox.start()
+    sandbox.until_running("B")
+    assert states(sandbox) == {"A": "succeeded", "B": "running", "C": "pending"}
+    shown = sandbox.verb("status", str(sandbox.spec), "--store", str(sandbox.store))
+    assert "1/3 done, 1 running, 1 pending" in shown.stdout
+    assert "step 2/4" in shown.stdout
+    log = sandbox.verb("logs", str(sandbox.run))
+    assert "gate" in log.stdout
+    assert sandbox.trial_ids()["B"] in log.stderr
+    sandbox.gate.touch()
+    process.communicate(timeout=DEADLINE_S)
+    log = sandbox.verb("logs", str(sandbox.run), "A", "--output", "json")
+    assert json.loads(log.stdout)["log"].startswith("attempt 001-")
+
+
+def test_watching_ends_with_the_run(sandbox: Sandbox) -> None:
+    assert sandbox.sweep().returncode == 0
+    watched = sandbox.verb("status", str(sandbox.run), "--watch")
+    assert watched.returncode == 0
+    assert "3/3 done" in watched.stdout
+
+
+def test_a_stopped_trial_ends_and_the_rest_goes_on_until_a_retry_takes_it_back(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"B": ["slow", "ok"]}
+    process = sandbox.start()
+    sandbox.until_running("B")
+    stopped = sandbox.verb("stop", str(sandbox.run), "B")
+    assert stopped.returncode == 0, stopped.stderr
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert states(sandbox) == {"A": "succeeded", "B": "stopped", "C": "succeeded"}
+    assert sandbox.verb("retry", str(sandbox.run), "B").returncode == 0
+    assert sandbox.sweep().returncode == 0
+    assert states(sandbox) == {"A": "succeeded", "B": "succeeded", "C": "succeeded"}
+
+
+def test_a_stopped_run_ends_its_controller_and_run_goes_on(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["slow", "ok"]}
+    process = sandbox.start()
+    sandbox.until_running("A")
+    assert sandbox.verb("stop", str(sandbox.run)).returncode == 0
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert states(sandbox) == {"A": "stopped", "B": "stopped", "C": "stopped"}
+    assert sandbox.sweep().returncode == 0
+
+
+def test_a_failed_trial_is_retried_with_new_attempts(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["80", "ok"]}
+    assert sandbox.sweep().returncode == 1
+    again = sandbox.sweep()
+    assert again.returncode == 1
+    assert "nothing to do" in again.stderr
+    retried = sandbox.verb("retry", str(sandbox.run), "--output", "json")
+    assert json.loads(retried.stdout) == {"retried": [sandbox.trial_ids()["A"]]}
+    assert sandbox.sweep().returncode == 0
+
+
+def test_a_damaged_result_is_a_failure_until_retry_removes_it(sandbox: Sandbox) -> None:
+    assert sandbox.sweep().returncode == 0
+    trial_id = sandbox.trial_ids()["A"]
+    scores = next((sandbox.run / "trials" / trial_id / "attempts").glob("*/scores.json"))
+    scores.write_bytes(scores.read_bytes() + b" ")
+    shown = json.loads(sandbox.verb("status", str(sandbox.run), "--output", "json").stdout)
+    assert [trial["reason"] for trial in shown["trials"]] == ["result_corrupt", None, None]
+    assert sandbox.sweep().returncode == 1
+    assert sandbox.verb("retry", str(sandbox.run), trial_id[:6]).returncode == 0
+    assert not (sandbox.run / Keys.result(trial_id)).exists()
+    assert sandbox.sweep().returncode == 0
+
+
+def test_clean_lists_asks_and_removes_only_what_is_superseded(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["kill", "ok"]}
+    assert sandbox.sweep().returncode == 0
+    trial_id = sandbox.trial_ids()["A"]
+    checkpoint = sandbox.run / Keys.checkpoint(trial_id, "001-00000000", 2) / "adapter.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"x" * 1000)
+    asked = sandbox.verb("clean", str(sandbox.run), stdin="n\n")
+    assert "checkpoints of a finished trial" in asked.stderr
+    assert "superseded attempt" in asked.stderr
+    assert checkpoint.exists()
+    assert sandbox.verb("clean", str(sandbox.run)).returncode == 2  # nobody to answer
+    done = sandbox.verb("clean", str(sandbox.run), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert not checkpoint.exists()
+    assert set(states(sandbox).values()) == {"succeeded"}
+    assert sandbox.sweep().returncode == 0
+
+
+def test_clean_all_removes_the_run(sandbox: Sandbox) -> None:
+    assert sandbox.sweep().returncode == 0
+    assert sandbox.verb("clean", str(sandbox.run), "--all", stdin="yes\n").returncode == 0
+    gone = sandbox.verb("status", str(sandbox.run))
+    assert gone.returncode == 2
+    assert "no run there" in gone.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rnu"], "did you mean 'run'?"),
+        (["status", "nowhere/demo/main"], "no run there"),
+        (["status", "nowhere"], "neither a spec file nor a run"),
+        (["status", "missing.yaml"], "no such file"),
+        (["status", "nowhere/demo/main", "--run", "x"], "already names store, sweep and run"),
+        (["run", "missing.yaml"], "no such file"),
+        (["status", "ftp://x/demo/main"], "unknown scheme"),
+    ],
+)
+def test_a_mistake_is_one_message_and_never_a_traceback(sandbox: Sandbox, words: list[str], message: str) -> None:
+    done = sandbox.verb(*words)
+    assert done.returncode in {2, 78}
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_trial_that_is_not_there_is_answered_with_those_that_are(sandbox: Sandbox) -> None:
+    assert sandbox.sweep().returncode == 0
+    done = sandbox.verb("logs", str(sandbox.run), "Q")
+    assert done.returncode == 2
+    assert f"A = {sandbox.trial_ids()['A']}" in done.stderr
+
+
+def test_help_and_validate_answer_at_once_without_heavy_imports(sandbox: Sandbox) -> None:
+    script = (
+        "import sys; from controller.__main__ import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'boto3', 'numpy', 'huggingface_hub', 'jinja2', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    for words in (["--help"], ["validate", str(sandbox.spec)]):
+        began = time.process_time()
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words],
+            env=sandbox.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert time.process_time() - began < 5
