@@ -26,7 +26,7 @@ from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder
 from job.reuse import fetch_adapter
 from job.seeds import streams
-from job.train import train
+from job.train import planned_steps, train
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -167,7 +167,7 @@ def _adapt(context: TrialContext, loaded: Loaded) -> Adapted:
     checkpoints = Checkpoints(
         context.store, trial_id=context.trial.trial_id, attempt=context.attempt, spool=context.work / "spool"
     )
-    context.progress.stage("train")
+    context.progress.stage("train", max_steps=planned_steps(len(loaded.encoded["train"].rows), config.training))
     with context.clock.stage("train"):
         trained = train(
             model=model,

@@ -370,3 +370,11 @@ class Request(Frozen):
     trials: Annotated[tuple[PlannedTrial, ...], Field(min_length=1)]
     adapters: dict[TrialId, Text] = Field(default_factory=dict)
     """Trial to the store key of an attempt whose adapter has the trial's adapter_id: evaluate it, train nothing."""
+
+    @model_validator(mode="after")
+    def _trials_are_of_the_sources(self) -> Request:
+        for trial in self.trials:
+            found = (trial.config.model.digest, trial.config.data.digest)
+            if found != (self.model.digest, self.data.digest):
+                raise ValueError(f"trial {trial.trial_id} is of other sources than the request: {found}")
+        return self
