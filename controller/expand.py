@@ -142,7 +142,8 @@ def _baselines(
 def _planned(named: _Named, seed: int | None, *, letter: str) -> PlannedTrial:
     config = named.config if named.config.seed == seed else named.config.model_copy(update={"seed": seed})
     ids = ids_of(config)
-    return PlannedTrial(
+    # Not validated here: every part is, the ids are of this very config, and a Plan compares them once more.
+    return PlannedTrial.model_construct(
         trial_id=ids.trial_id,
         adapter_id=ids.adapter_id,
         config_id=ids.config_id,
