@@ -155,6 +155,17 @@ def test_completion_loss_is_that_of_full_unpadded_logits(loaded: Loaded, wrapped
     assert evaluation.metrics["completion_loss"].mean == pytest.approx(sum(nll) / sum(targets))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_weights_with_a_float32_adapter_are_measured(loaded: Loaded, dtype: torch.dtype) -> None:
+    exact = _evaluate(loaded).metrics["completion_loss"].mean
+    adapted = _adapted(loaded.model.to(dtype), scale=1e-3)
+
+    evaluation = _evaluate(loaded, model=adapted)
+
+    assert {weight.dtype for weight in adapted.parameters()} == {dtype, torch.float32}
+    assert evaluation.metrics["completion_loss"].mean == pytest.approx(exact, rel=0.02)
+
+
 def test_the_head_is_applied_to_the_completions_only(loaded: Loaded) -> None:
     seen: list[int] = []
     head = loaded.model.get_output_embeddings()
