@@ -5,7 +5,7 @@ are text. ruamel is used as far as its event stream, so that depth, count, alias
 and nothing is ever constructed by tag.
 
 Limits
-- 256 KiB, 10,000 values and 32 levels: ruamel's scanner takes about half a second for that much on a slow core, and some
+- 256 KiB, 10,000 values and 32 levels: ruamel's scanner takes half a second for that much on a slow core, and some
   shapes (nested flow brackets) grow with the square of their depth.
 """
 

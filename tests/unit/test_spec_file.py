@@ -131,9 +131,11 @@ def test_hostile_yaml_costs_under_a_second(case: str) -> None:
 def test_hostile_yaml_takes_under_200_mb(tmp_path: Path) -> None:
     for number, text in enumerate(SLOW.values()):
         (tmp_path / f"{number}.yaml").write_text(text)
+    # A limit that the kernel holds the process to; a peak that it reports would count its parent's before exec.
     script = """
 import resource, sys
 from pathlib import Path
+resource.setrlimit(resource.RLIMIT_DATA, (200_000_000, 200_000_000))
 from controller.spec_file import load_spec
 from job.contract.errors import SpecError
 refused = 0
@@ -142,12 +144,10 @@ for file in Path(sys.argv[1]).glob("*.yaml"):
         load_spec(file)
     except SpecError:
         refused += 1
-print(refused, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(refused)
 """
-    ran = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    refused, peak_kib = map(int, ran.stdout.split())
-    assert refused == len(SLOW)
-    assert peak_kib * 1024 < 200e6
+    ran = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, f"{len(SLOW)}\n"), ran.stderr
 
 
 def test_50_megabytes_are_refused_after_reading_the_limit(tmp_path: Path) -> None:
