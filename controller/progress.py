@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from controller.states import Situation, TrialStatus
-from job.contract.config import PlannedTrial
+from job.contract.config import PlannedTrial, TrialKind
 from job.contract.documents import Result
 from job.contract.errors import TrialState
 
@@ -57,35 +58,48 @@ def trial_note(situation: Situation, trial: PlannedTrial, status: TrialStatus) -
 
 
 def _eta_s(situation: Situation, statuses: Mapping[str, TrialStatus]) -> float | None:
-    durations: dict[str, list[float]] = {}
-    for trial in situation.plan.trials:
-        if (result := situation.ledger.record(trial.trial_id).result) is not None:
-            durations.setdefault(trial.kind, []).append(_seconds(result))
+    typical = _typical_s(situation, statuses)
     left_s = longest_s = 0.0
     for trial in situation.plan.trials:
         status = statuses[trial.trial_id]
         if status.final:
             continue
-        known = durations.get(trial.kind)
-        whole_s = sum(known) / len(known) if known else None
-        trial_s = _running_s(situation, trial, whole_s) if status.state == "running" else whole_s
-        if trial_s is None:
+        # A kind of which nothing is known is taken for the longest known: an estimate that shrinks disappoints nobody.
+        whole_s = typical.get(trial.kind, max(typical.values(), default=None))
+        if whole_s is None:
             return None
+        trial_s = whole_s
+        if status.state == "running":
+            # The process counts its training steps alone; evaluation and publishing are in the durations of others.
+            trial_s = max(_own_estimate_s(situation, trial) or 0.0, whole_s - _elapsed_s(situation, trial))
         left_s += trial_s
         longest_s = max(longest_s, trial_s)
     return max(left_s / situation.limits.parallelism, longest_s)
 
 
-def _running_s(situation: Situation, trial: PlannedTrial, whole_s: float | None) -> float | None:
-    """The rest of a running trial: its own estimate, or what is left of an average one."""
+def _typical_s(situation: Situation, statuses: Mapping[str, TrialStatus]) -> dict[TrialKind, float]:
+    """Mean duration by kind: of finished trials, else of running ones by their own estimate."""
+    finished: dict[TrialKind, list[float]] = {}
+    running: dict[TrialKind, list[float]] = {}
+    for trial in situation.plan.trials:
+        if (result := situation.ledger.record(trial.trial_id).result) is not None:
+            finished.setdefault(trial.kind, []).append(_seconds(result))
+        elif statuses[trial.trial_id].state == "running" and (own_s := _own_estimate_s(situation, trial)) is not None:
+            running.setdefault(trial.kind, []).append(_elapsed_s(situation, trial) + own_s)
+    return {kind: fmean(durations) for kind, durations in (running | finished).items()}
+
+
+def _own_estimate_s(situation: Situation, trial: PlannedTrial) -> float | None:
+    """What the process says about its own rest."""
     progress = situation.ledger.record(trial.trial_id).progress
-    if progress is not None and progress.eta_s is not None and progress.stage in {"train", "evaluate"}:
-        return max(0.0, progress.eta_s - (situation.now - progress.updated_at).total_seconds())
-    if whole_s is None:
+    if progress is None or progress.eta_s is None or progress.stage not in {"train", "evaluate"}:
         return None
+    return max(0.0, progress.eta_s - (situation.now - progress.updated_at).total_seconds())
+
+
+def _elapsed_s(situation: Situation, trial: PlannedTrial) -> float:
     started = next((seen.started_at for seen in situation.observed or () if trial.trial_id in seen.trial_ids), None)
-    elapsed_s = 0.0 if started is None else (situation.now - started).total_seconds()
-    return max(0.0, whole_s - elapsed_s)
+    return 0.0 if started is None else max(0.0, (situation.now - started).total_seconds())
 
 
 def _seconds(result: Result) -> float:

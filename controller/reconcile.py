@@ -29,6 +29,7 @@ __all__ = ["Clock", "Controller", "Outcome", "Watcher", "reconcile"]
 logger = logging.getLogger(__name__)
 _LOG_LIMIT_BYTES = 2**20
 _POLL_S = 0.5
+_REST_RATIO = 5.0
 # A store or API server that is down for longer needs a person; what runs is left running.
 _PATIENCE_S = 1800.0
 _TROUBLE_PAUSE_LIMIT_S = 30.0
@@ -92,7 +93,7 @@ def reconcile(controller: Controller) -> Outcome:
     patience = _Patience(controller.clock, controller.watcher)
     submissions = 0
     while True:
-        wish = controller.wish()
+        wish, began = controller.wish(), controller.clock.monotonic()
         try:
             situation = look(controller, leaving=wish is not None)
             statuses = states(situation)
@@ -108,7 +109,9 @@ def reconcile(controller: Controller) -> Outcome:
             patience.bear(err)
         else:
             patience.renew()
-            controller.clock.sleep(_POLL_S)
+            # A look at ten thousand trials takes tenths of a second; the loop must not keep a core busy.
+            spent_s = controller.clock.monotonic() - began
+            controller.clock.sleep(max(_POLL_S, _REST_RATIO * spent_s))
 
 
 def look(controller: Controller, *, leaving: bool) -> Situation:

@@ -122,18 +122,18 @@ class PlainLines:
         first = not self._states
         for trial in situation.plan.trials:
             status = statuses[trial.trial_id]
-            note = trial_note(situation, trial, status)
             now = (status.state, status.reason)
             changed = self._states.get(trial.trial_id) != now
             self._states[trial.trial_id] = now
-            if status.state == "pending" and status.reason in {"slot", "canary", None}:
+            # What an earlier run has finished and what stands in line are in the summary, and there may be many.
+            if (status.state == "pending" and status.reason in {"slot", "canary", None}) or (first and status.final):
                 continue
-            if first and status.final:
-                continue  # an earlier run has said so
-            if changed or self._has_moved(trial.trial_id, status, note):
+            if changed or self._note_is_due(trial.trial_id, status):
+                note = trial_note(situation, trial, status)
+                if changed or note != self._notes.get(trial.trial_id):
+                    whole = summary(progress_of(situation, statuses)) if changed and status.final else ""
+                    self._line(f"{trial.letter} {trial.trial_id}", status.state, note, trial.label, whole)
                 self._noted_at[trial.trial_id], self._notes[trial.trial_id] = self._monotonic(), note
-                whole = summary(progress_of(situation, statuses)) if changed and status.final else ""
-                self._line(f"{trial.letter} {trial.trial_id}", status.state, note, trial.label, whole)
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         if not self._troubled:
@@ -146,12 +146,9 @@ class PlainLines:
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _has_moved(self, trial_id: str, status: TrialStatus, note: str) -> bool:
-        return (
-            status.state == "running"
-            and note != self._notes.get(trial_id)
-            and self._monotonic() - self._noted_at.get(trial_id, 0.0) >= _NOTE_EVERY_S
-        )
+    def _note_is_due(self, trial_id: str, status: TrialStatus) -> bool:
+        noted_at = self._noted_at.get(trial_id)
+        return status.state == "running" and (noted_at is None or self._monotonic() - noted_at >= _NOTE_EVERY_S)
 
     def _line(self, trial: str, state: str, note: str, label: str, whole: str) -> None:
         parts = [f"{trial} {state}", note, label, f"[{whole}]" if whole else ""]

@@ -32,7 +32,7 @@ def run_retry(args: argparse.Namespace) -> int:
         record = situation.ledger.record(trial.trial_id)
         if record.corrupt is not None:
             _remove_result(target.store, trial, etag=record.corrupt.etag)
-        void_failures(target.store, trial.trial_id, record, now=now)
+        void_failures(target.store, trial.trial_id, situation.ledger, now=now)
     if chosen:
         # Last: the new tag of control.json tells a live controller to read the trials again.
         state = situation.ledger.control.state

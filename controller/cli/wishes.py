@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from controller.ledger import TrialRecord
+from controller.ledger import Ledger
 from controller.ledger_reader import read_control
 from job.contract.documents import Retry, to_json
 from job.contract.errors import TransientError
@@ -53,11 +53,12 @@ def want_running(store: Store, *, spec_sha256: str, now: datetime) -> None:
         store.put(Keys.CONTROL, to_json(control.model_copy(update=update)))
 
 
-def void_failures(store: Store, trial_id: str, record: TrialRecord, *, now: datetime) -> None:
+def void_failures(store: Store, trial_id: str, ledger: Ledger, *, now: datetime) -> None:
     """Put the trial's next retry; it voids every failure and disruption that is in the store."""
-    # A job's clock may be ahead of ours, and its failure must be voided all the same.
-    at = max([now, *(failure.at for failure in record.failures)])
-    body = to_json(Retry(trial_id=trial_id, at=at))
+    record = ledger.record(trial_id)
+    # Another machine's clock may be ahead of ours, and what it wrote must be voided all the same.
+    moments = [*(failure.at for failure in record.failures), *(end.ended_at for end in ledger.ends_of(trial_id))]
+    body = to_json(Retry(trial_id=trial_id, at=max([now, *moments])))
     for number in range(len(record.retries) + 1, len(record.retries) + 1 + _ROUNDS):
         if store.put_once(Keys.retry(trial_id, number), body):
             return

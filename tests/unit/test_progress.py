@@ -1,0 +1,153 @@
+"""How far a sweep is, and what a person sees of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from fake_sweep import NOW, lora_trial, plan_of, result_of
+from rich.console import Console
+
+from controller.backend import Observed
+from controller.ledger import Ledger, TrialRecord
+from controller.progress import progress_of
+from controller.states import Limits, Situation, states
+from controller.terminal import PlainLines, duration, harmless, status_table, summary
+from job.contract.documents import Failure, Progress
+from job.contract.errors import TransientError
+
+TRIALS = tuple(lora_trial(number) for number in range(4))
+A, B, C, D = TRIALS
+PLAN = plan_of(TRIALS)
+TRIAL_S = 1.8  # the sum of result_of's stages
+
+
+def running(eta_s: float | None) -> tuple[TrialRecord, Observed]:
+    progress = Progress(
+        attempt="p1",
+        stage="train",
+        step=2,
+        max_steps=4,
+        loss=1.23456,
+        tokens_per_s=1234.5,
+        eta_s=eta_s,
+        updated_at=NOW,
+    )
+    seen = Observed(
+        name="demo-1",
+        group_id="g",
+        number=1,
+        trial_ids=(B.trial_id,),
+        state="running",
+        attempt="p1",
+        started_at=NOW - timedelta(seconds=1),
+    )
+    return TrialRecord(progress=progress), seen
+
+
+def situation(*, done: int = 1, eta_s: float | None = None, parallelism: int = 1) -> Situation:
+    record, seen = running(eta_s)
+    trials = {trial.trial_id: TrialRecord(result=result_of(trial, "p0")) for trial in TRIALS[:done]}
+    trials[B.trial_id] = record
+    return Situation(PLAN, Ledger(trials=trials), (seen,), Limits(parallelism=parallelism), NOW)
+
+
+@pytest.mark.parametrize(
+    ("given", "eta_s"),
+    [
+        (situation(), 0.8 + 2 * TRIAL_S),
+        (situation(eta_s=60), 60 + 2 * TRIAL_S),
+        (situation(done=0, eta_s=60), 60 + 3 * 61),
+        (situation(done=0), None),
+        (situation(parallelism=2), (0.8 + 2 * TRIAL_S) / 2),
+        (situation(parallelism=4, eta_s=60), 60),
+    ],
+)
+def test_the_time_left_is_that_of_trials_like_those_that_are_done(given: Situation, eta_s: float | None) -> None:
+    found = progress_of(given, states(given)).eta_s
+    assert found == (None if eta_s is None else pytest.approx(eta_s))
+
+
+def test_a_finished_sweep_has_no_time_left() -> None:
+    record = {trial.trial_id: TrialRecord(result=result_of(trial, "p0")) for trial in TRIALS}
+    given = Situation(PLAN, Ledger(trials=record), (), Limits(), NOW)
+    assert summary(progress_of(given, states(given))) == "4/4 done"
+
+
+def test_the_summary_counts_what_is_not_zero() -> None:
+    given = situation()
+    assert summary(progress_of(given, states(given))) == "1/4 done, 1 running, 2 pending, about 4 s left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (-5, "0 s")]
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_line_is_written_when_something_changed_and_now_and_then_while_it_runs() -> None:
+    lines: list[str] = []
+    now = 0.0
+    display = PlainLines(lines.append, monotonic=lambda: now)
+    given = situation()
+    for _ in range(5):
+        display.update(given, states(given))
+    assert lines == [f"B {B.trial_id} running  train, step 2/4, loss 1.235, 1,234 tokens/s  {B.label}\n"]
+    now = 31.0
+    display.update(given, states(given))
+    assert len(lines) == 1  # nothing moved
+    moved = situation()
+    record = moved.ledger.record(B.trial_id)
+    assert record.progress is not None
+    further = replace(record, progress=record.progress.model_copy(update={"step": 3}))
+    moved = replace(moved, ledger=Ledger(trials={**moved.ledger.trials, B.trial_id: further}))
+    now = 62.0
+    display.update(moved, states(moved))
+    assert "step 3/4" in lines[1]
+
+
+def test_trouble_is_told_once_until_it_is_over() -> None:
+    lines: list[str] = []
+    display = PlainLines(lines.append, monotonic=lambda: 0.0)
+    for _ in range(3):
+        display.trouble(TransientError("no route"), since=NOW)
+    assert lines == ["waiting since 2026-01-02T03:04:05+00:00: no route\n"]
+    display.update(situation(), states(situation()))
+    display.trouble(TransientError("no route"), since=NOW)
+    assert len(lines) == 3
+
+
+def test_texts_from_a_job_cannot_drive_the_terminal() -> None:
+    assert (
+        harmless("a\x1b[2J\x9bb\r\n\tc")
+        == "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}\n\tc"
+    )
+    failure = Failure(
+        trial_id=A.trial_id,
+        attempt="p1",
+        reason="bug",
+        permanent=True,
+        exit_code=70,
+        message="\x1b]0;title\x07[red]not markup[/red]\nsecond line",
+        written_by="job",
+        at=NOW,
+    )
+    given = Situation(PLAN, Ledger(trials={A.trial_id: TrialRecord(failures=(failure,))}), (), Limits(), NOW)
+    console = Console(width=200, force_terminal=True, color_system=None, record=True)
+    with console.capture() as captured:
+        console.print(status_table(given, states(given)))
+    shown = captured.get()
+    assert "\x1b]0;" not in shown
+    assert "\x07" not in shown
+    assert "[red]not markup[/red] second line" in shown
+
+
+def test_a_long_table_shows_what_moves_first() -> None:
+    given = situation()
+    console = Console(width=200, color_system=None)
+    with console.capture() as captured:
+        console.print(status_table(given, states(given), rows=1))
+    assert B.trial_id in captured.get()
+    assert A.trial_id not in captured.get()
