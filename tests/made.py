@@ -111,22 +111,26 @@ class MadeRun:
         engine: str = "reference",
         device: str = "cpu",
         versions: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> Result:
-        """Publish a result with ROUGE around `score`, or with just these per-row values on every split."""
+        """Publish a result with ROUGE around `score`, or with just these per-row values on every split.
+
+        `files` take the place of the files of that name.
+        """
         self.put_examples()
         splits = {
             split: _split_scores(trial, self, split, score=score, given=scores, without=without)
             for split in trial.config.evaluation.final_splits
         }
         steps = 0 if trial.config.training is None else trial.config.training.max_steps or 0
-        files = {
+        written = {
             "scores.json": to_json(Scores(trial_id=trial.trial_id, splits=splits)),
             "predictions.jsonl": self._predictions(trial, splits, step=steps, text=prediction),
             "metrics.jsonl": _metrics(trial, splits, steps=steps),
             "log.txt": b"made\n",
         }
         if trial.kind == "lora":
-            files["adapter/adapter_model.safetensors"] = trial.trial_id.encode() * 1000
+            written["adapter/adapter_model.safetensors"] = trial.trial_id.encode() * 1000
         attempt = f"made-{trial.trial_id[:4]}"
         self.clock += timedelta(seconds=40)
         result = Result.model_validate(
@@ -156,7 +160,7 @@ class MadeRun:
                 "adapter_bytes": 9_800_000 if trial.kind == "lora" else 0,
                 "started_at": self.clock - timedelta(seconds=40),
                 "finished_at": self.clock,
-                "manifest": self._publish(trial, attempt, files),
+                "manifest": self._publish(trial, attempt, {**written, **(files or {})}),
             }
         )
         self.store.put_once(Keys.result(trial.trial_id), to_json(result))

@@ -144,7 +144,7 @@ def _provenance(collected: Collected) -> ReportProvenance:
     return ReportProvenance(
         engines=_unique(result.engine for result in results if result.config.kind == "lora"),
         devices=_unique(_device(result.device.name, result.device.count) for result in asked),
-        versions={name: _unique(r.versions[name] for r in results if name in r.versions) for name in names},
+        versions={one_line(name): _unique(r.versions[name] for r in results if name in r.versions) for name in names},
         sources=tuple(sources[key] for key in sorted(sources)),
         identity_version=collected.plan.identity_version,
     )

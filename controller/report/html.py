@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from controller.report import numbers
 from controller.report.document import Configuration, Report
-from controller.report.svg import charts_of, whiskers_of
+from controller.report.svg import charts_of, key_of, whiskers_of
 from controller.report.words import baseline_words, headline, rows_words, short_label, splits_of, trial_words
 from job.contract.documents import ScoredSplit
 
@@ -42,6 +42,7 @@ _ENVIRONMENT.globals.update(trial_words=trial_words)
 def html_report(report: Report) -> str:
     """The whole page. Values are only ever text in it: the template is compiled before it meets them."""
     style = files("controller.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    charts = charts_of(report)
     found = {
         name for configuration in report.configurations for split in configuration.metrics.values() for name in split
     }
@@ -57,7 +58,8 @@ def html_report(report: Report) -> str:
         whiskers={split: whiskers_of(report, split, report.objective.metric) for split in splits_of(report)},
         labels={configuration.letter: short_label(configuration, report) for configuration in report.configurations},
         by_letter=sorted(report.configurations, key=lambda found: (len(found.letter), found.letter)),
-        charts=charts_of(report),
+        charts=charts,
+        key=key_of(charts),
         unranked=_unranked(report),
     )
     return f"{page.rstrip()}\n"

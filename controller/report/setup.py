@@ -7,6 +7,7 @@ from typing import Any
 
 from controller.collect import Collected, Measured
 from controller.report.document import Setup, Varied
+from controller.report.text import one_line, visible
 from controller.spec import SweepSpec
 from controller.vary import RandomRange, written
 from job.contract.base import Frozen
@@ -22,9 +23,9 @@ def setup_of(collected: Collected) -> Setup:
     plan, spec = collected.plan, collected.spec
     measured = [trial.measured for trial in collected.trials if trial.measured is not None]
     return Setup(
-        model=plan.model.public_name,
+        model=one_line(plan.model.public_name),
         model_digest=plan.model.digest,
-        data=plan.data.public_name,
+        data=one_line(plan.data.public_name),
         data_digest=plan.data.digest,
         rows=_largest([seed.result.data.rows for seed in measured]),
         dropped=_largest([seed.result.data.dropped for seed in measured]),
@@ -58,7 +59,11 @@ def _largest(counts: Sequence[Mapping[Any, int]]) -> dict[str, int]:
 
 def _prompts_in_use(trials: Sequence[PlannedTrial]) -> dict[str, PromptTemplate]:
     named = ((trial.prompt_name, trial.config.prompt) for trial in trials)
-    return {name: template for name, template in named if name is not None and template is not None}
+    return {name: _shown(template) for name, template in named if name is not None and template is not None}
+
+
+def _shown(template: PromptTemplate) -> PromptTemplate:
+    return template.model_copy(update={"prompt": visible(template.prompt), "completion": visible(template.completion)})
 
 
 def _shared(trials: Sequence[PlannedTrial], spec: SweepSpec) -> dict[str, str]:
@@ -73,7 +78,7 @@ def _shared(trials: Sequence[PlannedTrial], spec: SweepSpec) -> dict[str, str]:
     if ratio is not None and "lora.lora_alpha" not in shared:
         shared["lora.lora_alpha"] = f"{written(ratio)} \N{MULTIPLICATION SIGN} lora.r"
     shared.pop("lora.alpha_ratio", None)
-    return shared
+    return {path: one_line(value) for path, value in shared.items()}
 
 
 def _settings(trial: PlannedTrial) -> dict[str, str]:
@@ -100,18 +105,23 @@ def _written(value: object) -> str:
 def _varied(spec: SweepSpec) -> Iterator[Varied]:
     vary = spec.vary
     for path, axis in vary.grid.items():
-        yield Varied(path=path, values=tuple(map(written, axis.values)), how="grid", why=axis.why)
+        why = None if axis.why is None else one_line(axis.why)
+        yield Varied(path=path, values=_values(axis.values), how="grid", why=why)
     for block in vary.paired:
         for path, paired in block.items():
-            yield Varied(path=path, values=tuple(map(written, paired)), how="paired", why=None)
+            yield Varied(path=path, values=_values(paired), how="paired", why=None)
     if vary.random is not None:
         for path, bounds in vary.random.ranges.items():
             yield Varied(path=path, values=(_range(bounds, draws=vary.random.n),), how="random", why=None)
     if vary.trials:
         paths = dict.fromkeys(path for trial in vary.trials for path in trial)
         for path in paths:
-            listed = dict.fromkeys(written(trial[path]) for trial in vary.trials if path in trial)
-            yield Varied(path=path, values=tuple(listed), how="listed", why=None)
+            listed = [trial[path] for trial in vary.trials if path in trial]
+            yield Varied(path=path, values=tuple(dict.fromkeys(_values(listed))), how="listed", why=None)
+
+
+def _values(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(one_line(written(value)) for value in values)
 
 
 def _range(bounds: RandomRange, *, draws: int) -> str:

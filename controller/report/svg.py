@@ -13,7 +13,7 @@ from typing import NamedTuple
 from controller.report.document import Configuration, Curve, Report
 from controller.report.numbers import better, title, written_number
 
-__all__ = ["DRAWN", "Chart", "Line", "Tick", "Whisker", "charts_of", "whiskers_of"]
+__all__ = ["DRAWN", "Chart", "Line", "Tick", "Whisker", "charts_of", "key_of", "whiskers_of"]
 
 DRAWN = 8
 """Configurations with a line of their own; the others are thin and grey."""
@@ -111,6 +111,14 @@ def charts_of(report: Report) -> tuple[Chart, ...]:
     return tuple(_chart(report, split, metric) for split, metric in kinds)
 
 
+def key_of(charts: Sequence[Chart]) -> tuple[Line, ...]:
+    """Each named line once, the baselines last."""
+    named = {line.letter: line for chart in charts for line in chart.lines if line.baseline or line.style is not None}
+    return tuple(
+        sorted(named.values(), key=lambda line: (line.baseline, line.style or 0, len(line.letter), line.letter))
+    )
+
+
 def whiskers_of(report: Report, split: str, metric: str) -> dict[str, Whisker]:
     """Letter to the interval of that metric, on an axis that all rows share; empty where nothing was measured."""
     found = {
@@ -139,7 +147,7 @@ def _chart(report: Report, split: str, metric: str) -> Chart:
     y_ticks = _nice(min(values), max(values))
     x = _Scale(x_low, max(x_high, x_low + 1), _LEFT, WIDTH - _RIGHT)
     y = _Scale(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)
-    lines = _lines(series, x, y)
+    lines = _lines(series, x, y, styles=_styles(report))
     name = "training-loss" if split == "train" else f"{split}-{metric}"
     heading = "Training loss" if split == "train" else f"{title(metric)} on {split}"
     return Chart(
@@ -185,10 +193,9 @@ def _from_zero(curve: Curve, zero_shot: float | None) -> tuple[tuple[int, float]
     return points if zero_shot is None or points[0][0] == 0 else ((0, zero_shot), *points)
 
 
-def _lines(series: Sequence[_Series], x: _Scale, y: _Scale) -> tuple[Line, ...]:
+def _lines(series: Sequence[_Series], x: _Scale, y: _Scale, *, styles: Mapping[str, int]) -> tuple[Line, ...]:
     ends = [Dot(x(line.points[-1][0]), y(line.points[-1][1])) for line in series]
-    styles = _styles(series)
-    named = [index for index, line in enumerate(series) if line.level or styles[index] is not None]
+    named = [index for index, line in enumerate(series) if line.level or line.configuration.letter in styles]
     label_ys = dict(zip(named, _apart([ends[index].y for index in named], low=y.end, high=y.start), strict=True))
     lines = []
     for index, line in enumerate(series):
@@ -197,9 +204,9 @@ def _lines(series: Sequence[_Series], x: _Scale, y: _Scale) -> tuple[Line, ...]:
             Line(
                 letter=line.configuration.letter,
                 label=line.configuration.label,
-                style=styles[index],
+                style=None if line.level else styles.get(line.configuration.letter),
                 path=" ".join(f"{dot.x:g},{dot.y:g}" for dot in dots),
-                dots=() if line.level or len(dots) > _MARKED or styles[index] is None else tuple(dots),
+                dots=tuple(dots) if len(dots) <= _MARKED and index in named and not line.level else (),
                 end=ends[index],
                 label_y=label_ys.get(index, ends[index].y),
                 baseline=line.level,
@@ -209,10 +216,10 @@ def _lines(series: Sequence[_Series], x: _Scale, y: _Scale) -> tuple[Line, ...]:
     return tuple(sorted(lines, key=lambda line: (not line.baseline, line.style is not None, -(line.style or 0))))
 
 
-def _styles(series: Sequence[_Series]) -> list[int | None]:
-    trained = [index for index, line in enumerate(series) if not line.level]
-    style = {index: place for place, index in enumerate(trained[:DRAWN], start=1)}
-    return [style.get(index) for index in range(len(series))]
+def _styles(report: Report) -> dict[str, int]:
+    """Letter to style, the same in every plot of the page."""
+    drawn = [found.letter for found in report.configurations if found.curves]
+    return {letter: place for place, letter in enumerate(drawn[:DRAWN], start=1)}
 
 
 def _apart(wanted: Sequence[float], *, low: float, high: float) -> list[float]:

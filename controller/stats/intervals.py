@@ -10,6 +10,10 @@ Satterthwaite's degrees of freedom (Satterthwaite 1946). s_rows^2 / n holds a sh
 s_seeds^2 / S holds as well, so the interval errs on the wide side. Why rows are a sample at all: Miller 2024,
 "Adding Error Bars to Evals", arXiv 2411.00640.
 
+Simulated on skewed scores with a spread between rows of 14 points, 3 seeds and a seed standard deviation of 0 to 1
+point, the interval holds the true mean in 95 to 96 % of sweeps at 200 rows and in 94 to 96 % at 32; with seeds that
+differ by 4 points in 93 % (tests/unit/test_intervals.py).
+
 With one seed only the rows are a sample: the interval is about that adapter, not about its configuration.
 These are intervals of single means. Comparisons are paired by row and are another matter.
 """
