@@ -1,0 +1,1 @@
+"""The report: a document, and its renderings. Imports no backend."""

@@ -19,7 +19,7 @@ from controller.report.document import (
 from controller.report.findings import findings_of, warnings_of
 from controller.report.ranking import Standing
 from controller.report.setup import setup_of, values_of
-from controller.report.text import one_line, visible
+from controller.report.text import one_line, shortened, visible
 from controller.spec import SweepSpec
 from job.contract.metric_names import DIRECTIONS
 from job.store import Keys
@@ -27,6 +27,8 @@ from job.store import Keys
 __all__ = ["build_report", "objective_of"]
 
 LOG_LIMIT = 4000  # characters, of the end
+MESSAGE_LIMIT = 2000  # characters
+NAME_LIMIT = 300  # characters of a label or a device
 
 
 def objective_of(spec: SweepSpec) -> Objective:
@@ -75,7 +77,7 @@ def _configuration(standing: Standing, spec: SweepSpec, objective: Objective) ->
     spent = [(result.seconds, result.device.count) for result in results]
     return Configuration(
         letter=planned.letter,
-        label=one_line(planned.label),
+        label=_name(planned.label),
         kind=planned.kind,
         config_id=planned.config_id,
         prompt=planned.prompt_name,
@@ -126,10 +128,10 @@ def _failed(trial: TrialData, place: str) -> FailedTrial:
     return FailedTrial(
         trial_id=planned.trial_id,
         letter=planned.letter,
-        label=one_line(planned.label),
+        label=_name(planned.label),
         seed=planned.seed,
         reason=trouble.reason,
-        message=visible(trouble.message),
+        message=shortened(visible(trouble.message), MESSAGE_LIMIT),
         attempts=trouble.attempts,
         log_tail=visible(trouble.log_tail[-LOG_LIMIT:]),
         retry=f"lorasweep retry {shlex.quote(place)} {planned.trial_id}",
@@ -151,7 +153,11 @@ def _provenance(collected: Collected) -> ReportProvenance:
 
 
 def _device(name: str, count: int) -> str:
-    return one_line(name) if count == 1 else f"{count} {one_line(name)}"
+    return _name(name) if count == 1 else f"{count} {_name(name)}"
+
+
+def _name(text: str) -> str:
+    return shortened(one_line(text), NAME_LIMIT)
 
 
 def _unique(values: Iterable[str]) -> tuple[str, ...]:

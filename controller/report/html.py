@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from controller.report import numbers
+from controller.report.brief import brief
 from controller.report.document import Configuration, Report
 from controller.report.svg import charts_of, key_of, whiskers_of
 from controller.report.words import baseline_words, headline, rows_words, short_label, splits_of, trial_words
@@ -39,8 +40,10 @@ _ENVIRONMENT.filters.update(
 _ENVIRONMENT.globals.update(trial_words=trial_words)
 
 
-def html_report(report: Report) -> str:
-    """The whole page. Values are only ever text in it: the template is compiled before it meets them."""
+def html_report(whole: Report) -> str:
+    """The page. Values are only ever text in it: the template is compiled before it meets them."""
+    shown = brief(whole)
+    report = shown.report
     style = files("controller.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     charts = charts_of(report)
     found = {
@@ -51,7 +54,11 @@ def html_report(report: Report) -> str:
         goal=report.objective,
         style=Markup(style),  # noqa: S704  (a file of this package)
         policy=_policy(style),
-        headline=headline(report),
+        headline=headline(whole),
+        left_out=shown.left_out,
+        failures_left_out=shown.failures_left_out,
+        failed=len(whole.failures),
+        is_ranked=any(found.rank is not None for found in report.configurations),
         splits={split: _ranked(report, split) for split in splits_of(report)},
         rows_words={split: rows_words(_ranked(report, split), split) for split in splits_of(report)},
         columns=numbers.metric_names(sorted(found), objective=report.objective.metric),

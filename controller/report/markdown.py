@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from controller.report.brief import Brief, brief
 from controller.report.document import Configuration, Report
 from controller.report.numbers import arrow, bytes_written, metric_names, plus_minus, seconds, title
+from controller.report.svg import DRAWN
 from controller.report.text import one_line
 from controller.report.words import baseline_words, headline, rows_words, splits_of, trial_words
 from job.contract.documents import ScoredSplit
@@ -23,12 +25,15 @@ _ZERO_WIDTH = "\N{ZERO WIDTH SPACE}"
 _DASH = "\N{EN DASH}"
 
 
-def markdown_report(report: Report) -> str:
-    """The whole report; ends in a newline."""
+def markdown_report(whole: Report) -> str:
+    """The report, of a large sweep its first configurations; ends in a newline."""
+    shown = brief(whole)
+    report = shown.report
     sections = [
-        _opening(report),
+        _opening(report, headline(whole)),
         _ranking(report),
-        _failures(report),
+        _left_out(shown),
+        _failures(shown),
         _pending(report),
         _varied(report),
         _configurations(report),
@@ -75,8 +80,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
-def _opening(report: Report) -> Iterator[str]:
-    yield f"# {prose(report.sweep)}: {headline(report)}"
+def _opening(report: Report, progress: str) -> Iterator[str]:
+    yield f"# {prose(report.sweep)}: {progress}"
     if report.description:
         yield f"**What was tried.** {prose(report.description)}"
     if report.success:
@@ -97,7 +102,7 @@ def _ranking(report: Report) -> Iterator[str]:
         if not shown:
             continue
         ranks = split == goal.split
-        yield f"## Ranked by {goal.metric} on {split}" if ranks else f"## The same configurations on {split}"
+        yield f"## Ranked by {title(goal.metric)} on {split}" if ranks else f"## The same configurations on {split}"
         found = {name for configuration in shown for name in configuration.metrics[split]}
         names = metric_names(sorted(found), objective=goal.metric)
         header = ["Rank", "", "Configuration", *(f"{title(name)} {arrow(name)}".strip() for name in names)]
@@ -119,11 +124,19 @@ def _ranking_row(configuration: Configuration, split: ScoredSplit, names: Sequen
     return row
 
 
-def _failures(report: Report) -> Iterator[str]:
-    if not report.failures:
+def _left_out(shown: Brief) -> Iterator[str]:
+    if shown.left_out:
+        yield f"{shown.left_out:,} more configurations are in report.csv."
+
+
+def _failures(shown: Brief) -> Iterator[str]:
+    failures = shown.report.failures
+    if not failures:
         return
-    yield f"## Failed trials ({len(report.failures)})"
-    for failed in report.failures:
+    yield f"## Failed trials ({len(failures) + shown.failures_left_out:,})"
+    if shown.failures_left_out:
+        yield f"The first {len(failures)}; report.json has all of them."
+    for failed in failures:
         attempts = f", {failed.attempts} failed attempts" if failed.attempts > 1 else ""
         name = trial_words(failed.letter, failed.seed)
         yield f"**{name}** {code(failed.label)} {failed.reason}{attempts}: {prose(failed.message)}"
@@ -174,7 +187,7 @@ def _configurations(report: Report) -> Iterator[str]:
 
 
 def _curves(report: Report) -> Iterator[str]:
-    drawn = [configuration for configuration in report.configurations if configuration.curves]
+    drawn = [configuration for configuration in report.configurations if configuration.curves][:DRAWN]
     for split, metric in dict.fromkeys((curve.split, curve.metric) for found in drawn for curve in found.curves):
         columns = {
             found.letter: {point.step: point.value for point in curve.points}

@@ -60,7 +60,8 @@ def better(name: str) -> str:
 
 def written_number(value: float, name: str = "") -> str:
     """Three decimals, or what the metric of that name has."""
-    return f"{value:.{_DIGITS.get(name, 3)}f}".replace("-", "\N{MINUS SIGN}")
+    # The z makes a rounded -0.0001 a plain 0.000 (PEP 682).
+    return f"{value:z.{_DIGITS.get(name, 3)}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def half_width(metric: Metric, name: str = "") -> str:

@@ -238,8 +238,9 @@ def _apart(wanted: Sequence[float], *, low: float, high: float) -> list[float]:
 
 def _nice(low: float, high: float) -> tuple[float, ...]:
     """Four to seven round numbers that span the values (Heckbert 1990, Nice Numbers for Graph Labels)."""
-    spread = high - low or abs(high) or 1.0
-    raw = spread / 4
+    if high == low:
+        low, high = low - (abs(low) / 10 or 1.0), high + (abs(high) / 10 or 1.0)
+    raw = (high - low) / 4
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw)
     first, last = math.floor(low / step), math.ceil(high / step)
