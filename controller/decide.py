@@ -225,14 +225,15 @@ class _Table:
         for trial_id, status in self.statuses.items():
             if status.state != "pending":
                 continue
-            ledger = self.situation.ledger
-            if (count := ledger.disruptions(trial_id)) > limit:
-                last = ledger.ends_of(trial_id)[-1]
+            disruptions = self.situation.ledger.disruptions(trial_id)
+            if (count := len(disruptions)) > limit:
+                last = disruptions[-1]
                 message = f"disrupted {count} times, more than max_disruptions={limit}; the last time: {last.message}"
                 yield WriteFailure(
                     Failure(
                         trial_id=trial_id,
-                        attempt=last.attempt or last.name,
+                        # A name of its own: a process may have written a failure before it was evicted.
+                        attempt=f"{last.name}-disrupted",
                         reason="disruptions",
                         permanent=True,
                         exit_code=last.exit_code,
@@ -277,7 +278,7 @@ class _Table:
                 yield Submit(name, number, group.group_id, left)
 
     def _exhausted(self, trial_id: str) -> bool:
-        return self.situation.ledger.disruptions(trial_id) > self.situation.limits.max_disruptions
+        return len(self.situation.ledger.disruptions(trial_id)) > self.situation.limits.max_disruptions
 
     def _next_number(self, group: Group) -> int:
         number = 1

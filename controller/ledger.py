@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 from job.contract.documents import Control, Failure, Progress, Result, Retry, SubmissionEnd
 
 __all__ = ["CorruptResult", "Ledger", "TrialRecord"]
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +32,15 @@ class TrialRecord:
     progress: Progress | None = None
 
     @property
-    def voided_until(self) -> datetime:
-        """Failures and disruptions up to this moment no longer count."""
-        return max((retry.at for retry in self.retries), default=_NEVER)
+    def voided(self) -> frozenset[str]:
+        """Attempts and submissions that no longer count."""
+        return frozenset(name for retry in self.retries for name in retry.voids)
 
     @property
     def counted_failures(self) -> tuple[Failure, ...]:
         """The failures that no retry has voided, oldest first."""
-        voided = self.voided_until
-        counted = (failure for failure in self.failures if failure.at > voided)
+        voided = self.voided
+        counted = (failure for failure in self.failures if failure.attempt not in voided)
         return tuple(sorted(counted, key=lambda failure: (failure.at, failure.attempt)))
 
     def failed_in(self, attempt: str) -> bool:
@@ -66,14 +64,17 @@ class Ledger:
         """What is stored about a trial; nothing yet is an empty record."""
         return self.trials.get(trial_id, _NOTHING)
 
-    def ends_of(self, trial_id: str) -> tuple[SubmissionEnd, ...]:
-        """The ended submissions that held the trial and that no retry has voided, oldest first."""
-        voided = self.record(trial_id).voided_until
-        return tuple(end for end in self._ends_by_trial.get(trial_id, ()) if end.ended_at > voided)
+    def disruptions(self, trial_id: str) -> tuple[SubmissionEnd, ...]:
+        """The submissions that were evicted or stopped from outside since the trial's last retry, by number."""
+        voided = self.record(trial_id).voided
+        ends = self._ends_by_trial.get(trial_id, ())
+        return tuple(end for end in ends if end.outcome == "disrupted" and end.name not in voided)
 
-    def disruptions(self, trial_id: str) -> int:
-        """How often the trial was evicted or stopped from outside since its last retry."""
-        return sum(end.outcome == "disrupted" for end in self.ends_of(trial_id))
+    def retry(self, trial_id: str, *, at: datetime) -> Retry:
+        """The document that gives the trial a new start: it voids all that is known of it."""
+        attempts = (failure.attempt for failure in self.record(trial_id).failures)
+        names = (end.name for end in self._ends_by_trial.get(trial_id, ()))
+        return Retry(trial_id=trial_id, at=at, voids=tuple(sorted({*attempts, *names})))
 
     def has_ended(self, attempt: str) -> bool:
         """Whether the end of this process is in the store."""
@@ -82,7 +83,7 @@ class Ledger:
     @cached_property
     def _ends_by_trial(self) -> dict[str, list[SubmissionEnd]]:
         by_trial: dict[str, list[SubmissionEnd]] = {}
-        for end in sorted(self.ends.values(), key=lambda end: (end.ended_at, end.number)):
+        for end in sorted(self.ends.values(), key=lambda end: end.number):
             for trial_id in end.trial_ids:
                 by_trial.setdefault(trial_id, []).append(end)
         return by_trial

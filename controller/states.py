@@ -9,7 +9,7 @@ from typing import assert_never
 
 from controller.backend import Observed
 from controller.ledger import Ledger, TrialRecord
-from job.contract.documents import Failure, Group, Plan
+from job.contract.documents import Group, Plan
 from job.contract.errors import FailureReason, TrialState, WaitReason
 
 __all__ = ["FINAL_STATES", "Limits", "Situation", "TrialStatus", "states"]
@@ -102,14 +102,14 @@ def _verdict(record: TrialRecord, limits: Limits) -> TrialStatus | None:
         return TrialStatus("succeeded", attempts=len(failures))
     if record.corrupt is not None:
         return TrialStatus("failed", "result_corrupt", record.corrupt.message, len(failures))
-    if failures and (failures[-1].permanent or len(failures) >= limits.max_attempts):
-        return TrialStatus("failed", failures[-1].reason, _failure_text(failures), len(failures))
+    # Any permanent one: which is the newest is known only as far as the clocks of machines agree.
+    decisive = next((failure for failure in reversed(failures) if failure.permanent), None)
+    if decisive is not None:
+        return TrialStatus("failed", decisive.reason, decisive.message, len(failures))
+    if len(failures) >= limits.max_attempts:
+        newest = failures[-1]
+        return TrialStatus("failed", newest.reason, f"{newest.message} (attempt {len(failures)})", len(failures))
     return None
-
-
-def _failure_text(failures: Sequence[Failure]) -> str:
-    newest = failures[-1]
-    return newest.message if newest.permanent or len(failures) == 1 else f"{newest.message} (attempt {len(failures)})"
 
 
 @dataclass(frozen=True, slots=True)

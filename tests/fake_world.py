@@ -18,7 +18,7 @@ from controller.names import Naming
 from controller.reconcile import Clock, Controller, Outcome, act, look, reconcile
 from controller.states import Limits, Situation, TrialStatus, states
 from job.contract.config import PlannedTrial, Request
-from job.contract.documents import Control, Failure, Plan, Retry, SubmissionEnd, parse, to_json
+from job.contract.documents import Control, Failure, Plan, SubmissionEnd, parse, to_json
 from job.contract.errors import PERMANENT_REASONS, FailureReason, TransientError
 from job.store import Keys
 
@@ -152,7 +152,8 @@ class World:
         return parse(Control, self.store.objects[Keys.CONTROL], name=Keys.CONTROL)
 
     def retry(self, trial_id: str, number: int) -> None:
-        self.store.put_once(Keys.retry(trial_id, number), to_json(Retry(trial_id=trial_id, at=self.now)))
+        ledger = self.new_reader().read(live=())
+        self.store.put_once(Keys.retry(trial_id, number), to_json(ledger.retry(trial_id, at=self.now)))
         self.command(self.control())
 
     def work(self) -> None:
@@ -172,13 +173,17 @@ class World:
         self.advance(seconds)
 
     def check_promises(self) -> None:
-        """I1, and the order of ends and successors."""
+        """I1, and the order of failures, ends and successors."""
         live = [trial_id for seen in self.backend.live for trial_id in seen.trial_ids]
         assert len(live) == len(set(live)), "I1: two live submissions hold one trial"
         for seen in self.backend.live:
             if seen.number > 1:
                 before = f"{seen.name.rsplit('-', 1)[0]}-{seen.number - 1}"
                 assert Keys.submission(before) in self.store.objects, f"{before} has no end, {seen.name} lives"
+        for end in self.ends():
+            for trial_id in end.trial_ids if end.reason is not None else ():
+                known = {Keys.result(trial_id), Keys.failure(trial_id, end.attempt or end.name)}
+                assert known & self.store.objects.keys(), f"{end.name} failed and left no failure of {trial_id}"
 
     def ends(self) -> list[SubmissionEnd]:
         keys = [key for key in self.store.objects if key.startswith(Keys.SUBMISSIONS)]

@@ -96,7 +96,7 @@ def _trial(target: Target, situation: Situation, trial_id: str, status: TrialSta
         "reason": status.reason,
         "note": trial_note(situation, planned, status),
         "failed_attempts": status.attempts,
-        "disruptions": situation.ledger.disruptions(trial_id),
+        "disruptions": len(situation.ledger.disruptions(trial_id)),
         "progress": None if record.progress is None else record.progress.model_dump(mode="json"),
         "metrics": None
         if record.result is None

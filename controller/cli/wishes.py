@@ -8,7 +8,7 @@ from typing import Literal
 
 from controller.ledger import Ledger
 from controller.ledger_reader import read_control
-from job.contract.documents import Retry, to_json
+from job.contract.documents import to_json
 from job.contract.errors import TransientError
 from job.store import Keys, Store
 
@@ -55,11 +55,9 @@ def want_running(store: Store, *, spec_sha256: str, now: datetime) -> None:
 
 def void_failures(store: Store, trial_id: str, ledger: Ledger, *, now: datetime) -> None:
     """Put the trial's next retry; it voids every failure and disruption that is in the store."""
-    record = ledger.record(trial_id)
-    # Another machine's clock may be ahead of ours, and what it wrote must be voided all the same.
-    moments = [*(failure.at for failure in record.failures), *(end.ended_at for end in ledger.ends_of(trial_id))]
-    body = to_json(Retry(trial_id=trial_id, at=max([now, *moments])))
-    for number in range(len(record.retries) + 1, len(record.retries) + 1 + _ROUNDS):
+    body = to_json(ledger.retry(trial_id, at=now))
+    first = len(ledger.record(trial_id).retries) + 1
+    for number in range(first, first + _ROUNDS):
         if store.put_once(Keys.retry(trial_id, number), body):
             return
     raise TransientError(f"trial {trial_id}: others retry it at the same time; look with `lorasweep status`")

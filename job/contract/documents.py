@@ -123,11 +123,13 @@ class Control(Frozen):
 
 
 class Retry(Frozen):
-    """Voids every failure written before it."""
+    """A new start of one trial: what it lists no longer counts. Names, not times, as clocks of machines differ."""
 
     schema_version: Literal[1] = 1
     trial_id: TrialId
     at: datetime
+    voids: tuple[Name, ...] = ()
+    """Attempts whose failures, and submissions whose disruptions, were in the store when it was written."""
 
 
 class SubmissionEnd(Frozen):

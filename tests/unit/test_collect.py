@@ -65,7 +65,8 @@ def test_a_failed_trial_comes_with_reason_message_and_log(run: MadeRun) -> None:
 def test_a_failure_that_a_retry_voided_is_pending(run: MadeRun) -> None:
     trial = run.trial("B")
     run.fail(trial)
-    run.store.put(Keys.retry(trial.trial_id, 1), to_json(Retry(trial_id=trial.trial_id, at=run.clock)))
+    retry = Retry(trial_id=trial.trial_id, at=run.clock, voids=("made-1",))
+    run.store.put(Keys.retry(trial.trial_id, 1), to_json(retry))
     assert collected(run).trials[1].state == "pending"
 
 

@@ -204,22 +204,23 @@ def test_an_ended_submission_is_forgotten_only_when_its_end_is_stored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "retries", "state", "reason"),
+    ("failures", "voids", "state", "reason"),
     [
         ((), (), "pending", "slot"),
         ((failure("p1"),), (), "pending", "slot"),
         ((failure("p1"), failure("p2"), failure("p3")), (), "failed", "crash"),
         ((failure("p1", "diverged"),), (), "failed", "diverged"),
-        ((failure("p1", "diverged"),), (NOW,), "pending", "slot"),
-        ((failure("p1"), failure("p2"), failure("p3")), (NOW,), "pending", "slot"),
-        ((failure("p1", "diverged", at=NOW + timedelta(seconds=1)),), (NOW,), "failed", "diverged"),
+        ((failure("p1", "diverged"),), ("p1",), "pending", "slot"),
+        ((failure("p1"), failure("p2"), failure("p3")), ("p1", "p2"), "pending", "slot"),
+        ((failure("p1", "diverged"), failure("p2", "data")), ("p1",), "failed", "data"),
+        ((failure("p1", "diverged", at=LATER), failure("p2")), (), "failed", "diverged"),
         ((failure("p1"), failure("p2", "unavailable", at=LATER)), (), "pending", "backoff"),
     ],
 )
-def test_a_trial_has_failed_when_its_newest_unvoided_failure_is_permanent_or_its_attempts_are_spent(
-    failures: tuple[Failure, ...], retries: tuple[datetime, ...], state: str, reason: str
+def test_a_trial_has_failed_when_an_unvoided_failure_is_permanent_or_its_attempts_are_spent(
+    failures: tuple[Failure, ...], voids: tuple[str, ...], state: str, reason: str
 ) -> None:
-    record = TrialRecord(failures=failures, retries=tuple(Retry(trial_id=A.trial_id, at=at) for at in retries))
+    record = TrialRecord(failures=failures, retries=(Retry(trial_id=A.trial_id, at=NOW, voids=voids),))
     found = status(situation(ledger(record), now=LATER))
     assert (found.state, found.reason) == (state, reason)
 
@@ -255,8 +256,9 @@ def test_disruptions_are_no_failures_until_there_are_too_many() -> None:
 
 
 def test_a_retry_voids_disruptions_too() -> None:
-    record = TrialRecord(retries=(Retry(trial_id=A.trial_id, at=LATER),))
-    stored = ledger(record, ends=[end(number, "disrupted") for number in (1, 2, 3)])
+    ends = [end(number, "disrupted") for number in (1, 2, 3)]
+    retry = ledger(TrialRecord(), ends=ends).retry(A.trial_id, at=NOW)
+    stored = ledger(TrialRecord(retries=(retry,)), ends=ends)
     assert ("A", 4) in submits(situation(stored, now=LATER, limits=replace(LIMITS, parallelism=3)))
 
 

@@ -310,4 +310,4 @@ class AnySweep(RuleBasedStateMachine):
 
 
 TestAnySweep = AnySweep.TestCase
-TestAnySweep.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnySweep.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

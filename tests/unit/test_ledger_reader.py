@@ -15,7 +15,7 @@ from job.contract.errors import ResultError, TransientError
 from job.store import Keys
 
 TRIALS = tuple(lora_trial(number) for number in range(3))
-A, B, C = TRIALS
+A, B, _ = TRIALS
 PLAN = plan_of(TRIALS)
 
 
@@ -81,7 +81,7 @@ def test_an_empty_store_is_an_empty_ledger(reader: LedgerReader) -> None:
 def test_everything_that_is_stored_is_in_the_ledger(store: MemoryStore, reader: LedgerReader) -> None:
     publish(store, A, "p1")
     store.put(Keys.failure(A.trial_id, "p0"), to_json(failure("p0")))
-    store.put(Keys.retry(A.trial_id, 1), to_json(Retry(trial_id=A.trial_id, at=NOW)))
+    store.put(Keys.retry(A.trial_id, 1), to_json(Retry(trial_id=A.trial_id, at=NOW, voids=("p0",))))
     store.put(Keys.progress(A.trial_id), to_json(progress(3)))
     store.put(Keys.submission("demo-1"), to_json(end("demo-1")))
     store.put(Keys.CONTROL, to_json(Control(state="paused")))
@@ -220,9 +220,10 @@ def test_documents_that_decide_are_refused_when_they_are_not_ours(
         reader.read(live=())
 
 
-def test_failures_are_counted_from_the_newest_retry_on() -> None:
-    early, late = failure("p1"), failure("p2").model_copy(update={"at": NOW + timedelta(seconds=2)})
-    retry = Retry(trial_id=A.trial_id, at=NOW + timedelta(seconds=1))
-    assert TrialRecord(failures=(late, early), retries=(retry,)).counted_failures == (late,)
-    assert TrialRecord(failures=(late, early)).counted_failures == (early, late)
-    assert C.letter == "C"
+def test_a_retry_voids_what_was_stored_when_it_was_written_whatever_the_clocks_say() -> None:
+    old, new = failure("p1"), failure("p2").model_copy(update={"at": NOW - timedelta(hours=1)})
+    before = Ledger(trials={A.trial_id: TrialRecord(failures=(old,))}, ends={"demo-1": end("demo-1")})
+    retry = before.retry(A.trial_id, at=NOW)
+    assert retry.voids == ("demo-1", "p1")
+    assert TrialRecord(failures=(old, new), retries=(retry,)).counted_failures == (new,)
+    assert TrialRecord(failures=(old, new)).counted_failures == (new, old)
