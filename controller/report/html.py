@@ -68,6 +68,7 @@ def html_report(whole: Report) -> str:
         charts=charts,
         key=key_of(charts),
         unranked=_unranked(report),
+        shared=_by_section(report.setup.shared),
     )
     return f"{page.rstrip()}\n"
 
@@ -80,6 +81,15 @@ def _policy(style: str) -> str:
 
 def _ranked(report: Report, split: ScoredSplit) -> list[Configuration]:
     return [found for found in report.configurations if found.metrics.get(split)]
+
+
+def _by_section(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Section to field to value, of `section.field` to value."""
+    sections: dict[str, dict[str, str]] = {}
+    for path, value in settings.items():
+        section, _, name = path.rpartition(".")
+        sections.setdefault(section or "prompt", {})[name] = value
+    return sections
 
 
 def _unranked(report: Report) -> Mapping[str, str]:
