@@ -160,7 +160,7 @@ class LiveTable:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
         self._shown = ""
 
@@ -168,7 +168,7 @@ class LiveTable:
         table = status_table(situation, statuses, rows=_ROWS)
         table.caption = summary(progress_of(situation, statuses))
         table.caption_justify = "left"
-        self._live.update(table)
+        self._live.update(table, refresh=True)
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         text = f"waiting since {since.isoformat(timespec='seconds')}: {error}"

@@ -55,13 +55,13 @@ def run_sweep(
     command: Sequence[str] = JOB_COMMAND,
 ) -> int:
     """As `lorasweep run`, with any command in the place of the job."""
+    interrupts = Interrupts()
+    interrupts.install()
     with run_lock(lock_path(naming.run_uri, environ=os.environ), run_uri=naming.run_uri, now=_now()):
         store = open_store(naming.run_uri)
         plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
         want_running(store, spec_sha256=plan.spec_sha256, now=_now())
         backend = _backend(naming, command=command)
-        interrupts = Interrupts()
-        interrupts.install()
         display = display_on_stderr()
         try:
             outcome = _reconcile(
