@@ -42,6 +42,10 @@ class Sandbox:
 
     root: Path
     behaviours: dict[str, list[str]] = field(default_factory=dict)
+    uri: str | None = None
+    """Another store root than the folder `runs`."""
+    extra: dict[str, str] = field(default_factory=dict)
+    """More environment."""
 
     @property
     def spec(self) -> Path:
@@ -73,10 +77,11 @@ class Sandbox:
             "FAKE_JOB": json.dumps(self.behaviours),
             "FAKE_JOB_GATE": str(self.gate),
             "COLUMNS": "160",
+            **self.extra,
         }
 
     def start(self, *extra: str) -> subprocess.Popen[str]:
-        command = [sys.executable, run_fake.__file__, str(self.spec), str(self.store), *extra]
+        command = [sys.executable, run_fake.__file__, str(self.spec), self.uri or str(self.store), *extra]
         return subprocess.Popen(
             command, env=self.environment(), cwd=self.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -75,10 +75,10 @@ def _newest_log(target: Target, trial: PlannedTrial) -> _Log:
 
 
 def _attempts(record: TrialRecord) -> Iterator[str]:
-    """Attempts that may have a log, the newest first."""
-    moments = {failure.attempt: failure.at for failure in record.failures}
+    """Attempts that may have a log: the one with the result, then the newest first."""
     if record.result is not None:
-        moments[record.result.attempt] = record.result.finished_at
+        yield record.result.attempt
+    moments = {failure.attempt: failure.at for failure in record.failures}
     if record.progress is not None:
         moments.setdefault(record.progress.attempt, record.progress.updated_at)
     yield from sorted(moments, key=lambda attempt: moments[attempt], reverse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import secrets
 import shlex
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan
 from job.contract.errors import ExitCode
 from job.store import Store, open_store
+from job.store.preflight import check_store
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def run_sweep(
     interrupts.install()
     with run_lock(lock_path(naming.run_uri, environ=os.environ), run_uri=naming.run_uri, now=_now()):
         store = open_store(naming.run_uri)
+        check_store(store, nonce=secrets.token_hex(8))
         plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
         want_running(store, spec_sha256=plan.spec_sha256, now=_now())
         backend = _backend(naming, command=command)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from sandbox import DEADLINE_S, Sandbox
+from servers.s3_server import S3Bucket
 
 from job.store import Keys
 
@@ -118,6 +119,33 @@ def test_clean_all_removes_the_run(sandbox: Sandbox) -> None:
     gone = sandbox.verb("status", str(sandbox.run))
     assert gone.returncode == 2
     assert "no run there" in gone.stderr
+
+
+def test_a_sweep_in_s3_runs_fails_is_retried_and_removed_as_one_in_a_folder(
+    sandbox: Sandbox, s3_bucket: S3Bucket
+) -> None:
+    sandbox.uri, sandbox.extra = f"{s3_bucket.uri}/root", s3_bucket.server.environment()
+    sandbox.behaviours = {"B": ["80", "ok"]}
+    run = f"{s3_bucket.uri}/root/demo/main"
+    first = sandbox.sweep()
+    assert first.returncode == 1, first.stderr
+    assert f"report: {run}/report/report.html" in first.stdout
+    assert sandbox.verb("retry", run, "B").returncode == 0
+    assert sandbox.sweep().returncode == 0
+    assert "nothing to do" in sandbox.sweep().stderr
+    shown = json.loads(sandbox.verb("status", run, "--output", "json").stdout)
+    assert {trial["state"] for trial in shown["trials"]} == {"succeeded"}
+    assert sandbox.verb("logs", run, "B").stdout.startswith("attempt 002-")
+    assert sandbox.verb("clean", run, "--all", "--yes").returncode == 0
+    assert s3_bucket.server.client().list_objects_v2(Bucket=s3_bucket.name).get("KeyCount") == 0
+
+
+def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(sandbox: Sandbox, s3_bucket: S3Bucket) -> None:
+    sandbox.uri, sandbox.extra = "s3://no-such-bucket-here/root", s3_bucket.server.environment()
+    refused = sandbox.sweep()
+    assert refused.returncode == 78, refused.stderr
+    assert "no-such-bucket-here" in refused.stderr
+    assert not (sandbox.root / "state" / "lorasweep" / "runs").exists()
 
 
 @pytest.mark.parametrize(
