@@ -12,24 +12,21 @@ Rules, in the order in which they are applied:
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, assert_never
 
 from controller.backend import Observed
+from controller.endings import Ending, ending, said
 from controller.names import Naming
 from controller.states import Situation, TrialStatus, open_trials, states
 from job.contract.documents import Failure, Group, SubmissionEnd
-from job.contract.errors import PERMANENT_REASONS, ExitCode, FailureReason, failure_of_exit
+from job.contract.errors import PERMANENT_REASONS, FailureReason
 
 __all__ = ["Action", "Forget", "RecordEnd", "StopSubmission", "Submit", "WriteFailure", "decide", "settled"]
 
 # Of a wait that start_timeout_s ends: the reasons with a failure reason of their own.
 _WAIT_FAILURES: dict[str, FailureReason] = {"image": "image", "admission": "admission"}
-# Python's own end by SIGTERM, in the tenths of a second before the job has installed its handler.
-_DIED_OF_SIGTERM = 128 + signal.SIGTERM
 _READY = frozenset({"slot", "canary"})
 _QUEUE_WAITS = frozenset({"no_gpu", "quota", "queued", "suspended", "slot"})
 
@@ -87,13 +84,6 @@ def settled(situation: Situation, statuses: Mapping[str, TrialStatus]) -> bool:
     return not situation.observed and all(status.final for status in statuses.values())
 
 
-class _Ending(NamedTuple):
-    outcome: str
-    reason: FailureReason | None
-    """Of the trials that it leaves without result; None when it is no failure of theirs."""
-    message: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Table:
     situation: Situation
@@ -114,12 +104,12 @@ class _Table:
                 yield from self._close(seen)
 
     def _close(self, seen: Observed) -> Iterator[Action]:
-        ending = self._ending(seen)
+        end = self._ending(seen)
         attempt = seen.attempt or seen.name
         ended_at = seen.ended_at or self.situation.now
-        if ending.reason is not None:
+        if end.reason is not None:
             for trial_id in self._left_by(seen, attempt):
-                yield WriteFailure(_failure(trial_id, attempt, ending.reason, ending.message, seen, ended_at))
+                yield WriteFailure(_failure(trial_id, attempt, end.reason, end.message, seen, ended_at))
         yield RecordEnd(
             SubmissionEnd(
                 name=seen.name,
@@ -127,10 +117,10 @@ class _Table:
                 number=seen.number,
                 trial_ids=seen.trial_ids,
                 attempt=seen.attempt,
-                outcome=ending.outcome,
+                outcome=end.outcome,
                 exit_code=seen.exit_code,
-                reason=ending.reason,
-                message=ending.message,
+                reason=end.reason,
+                message=end.message,
                 started_at=seen.started_at,
                 ended_at=ended_at,
             )
@@ -146,42 +136,13 @@ class _Table:
             if record.result is None and record.corrupt is None and not record.failed_in(attempt)
         ]
 
-    def _ending(self, seen: Observed) -> _Ending:
-        match seen.cause:
-            case "exited":
-                return self._exit(seen)
-            case "oom":
-                return _Ending("failed", "oom", _said(seen, "the system killed the process: out of memory"))
-            case "evicted":
-                return _Ending("disrupted", None, _said(seen, "evicted"))
-            case "lost":
-                return _Ending("disrupted", None, _said(seen, "the process is gone and nobody saw it end"))
-            case "deleted":
-                return _Ending("failed", "crash", _said(seen, f"submission {seen.name!r} was deleted from outside"))
-            case "killed":
-                return self._stop_ending(seen, "killed: it did not end within the grace period")
-            case unreachable:
-                assert_never(unreachable)
-
-    def _exit(self, seen: Observed) -> _Ending:
-        code = seen.exit_code
-        if code == ExitCode.DONE:
-            if self._left_by(seen, seen.attempt or seen.name):
-                return _Ending("failed", "result_missing", "the process reported success, but the store has no result")
-            return _Ending("done", None, "")
-        if code in {ExitCode.STOPPED, _DIED_OF_SIGTERM}:
-            return self._stop_ending(seen, "stopped by SIGTERM")
-        if code == ExitCode.TRY_AGAIN:
-            return _Ending("retry", "unavailable", _said(seen, "the process asked to be tried again (exit 75)"))
-        reason = "crash" if code is None else failure_of_exit(code)
-        return _Ending("failed", reason, _said(seen, _exit_text(code)))
-
-    def _stop_ending(self, seen: Observed, message: str) -> _Ending:
-        asked = self.situation.limits.leaving or any(
-            self._to_stop(trial_id) or self._gave_up_waiting(trial_id, seen) for trial_id in seen.trial_ids
+    def _ending(self, seen: Observed) -> Ending:
+        asked = (
+            self.situation.limits.leaving
+            or self.situation.ledger.control.state == "paused"
+            or any(self._to_stop(trial_id) or self._gave_up_waiting(trial_id, seen) for trial_id in seen.trial_ids)
         )
-        paused = self.situation.ledger.control.state == "paused"
-        return _Ending("stopped" if asked or paused else "disrupted", None, _said(seen, message))
+        return ending(seen, asked=asked, complete=not self._left_by(seen, seen.attempt or seen.name))
 
     def _to_stop(self, trial_id: str) -> bool:
         """Whether the trial is open and someone, or a limit, wants it to end."""
@@ -216,7 +177,7 @@ class _Table:
         field, reason = _wait_limit(seen, queued=queued)
         message = f"not running {limit_s:g} s after it was {'submitted' if queued else 'given a place'} ({field})"
         return tuple(
-            WriteFailure(_failure(trial_id, seen.name, reason, _said(seen, message), seen, now))
+            WriteFailure(_failure(trial_id, seen.name, reason, said(seen, message), seen, now))
             for trial_id in self._left_by(seen, seen.name)
         )
 
@@ -305,18 +266,3 @@ def _failure(trial_id: str, attempt: str, reason: FailureReason, message: str, s
         written_by="controller",
         at=at,
     )
-
-
-def _said(seen: Observed, message: str) -> str:
-    return f"{message}: {seen.text}" if seen.text else message
-
-
-def _exit_text(code: int | None) -> str:
-    if code is None:
-        return "the process ended and its exit code is unknown"
-    if code > 128:
-        try:
-            return f"the process ended by {signal.Signals(code - 128).name} (exit {code})"
-        except ValueError:
-            pass
-    return f"the process ended with exit {code}"
