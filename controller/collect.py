@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter
 
 from controller.ledger import TrialRecord
 from controller.ledger_reader import LedgerReader
-from controller.spec import SweepSpec
+from controller.spec.model import SweepSpec
 from controller.states import Limits, Situation, TrialStatus, states
 from job.contract.base import Frozen, sha256_hex
 from job.contract.config import PlannedTrial, data_id

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 
 from job.adapter import add_adapter, load_adapter, save_adapter
-from job.card import model_card
 from job.checkpoint import Checkpoints
 from job.context import TrialContext
 from job.contract.config import PromptTemplate, SplitRole
@@ -21,12 +20,13 @@ from job.contract.errors import ConfigurationError, GpuMemoryError
 from job.contract.template import template_fields
 from job.data import Row, Rows
 from job.device import choose_device, describe_device
-from job.evaluation import evaluate_lead, evaluate_split
+from job.evaluation.evaluate import evaluate_lead, evaluate_split
 from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder
+from job.publishing.card import model_card
+from job.reference.train import planned_steps, train
 from job.reuse import fetch_adapter
 from job.seeds import streams
-from job.train import planned_steps, train
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -9,7 +9,7 @@ from job.contract.base import Frozen
 from job.contract.documents import EvaluationRecord, MetricValue, Prediction, Seconds, SplitScores, StepRecord, parse
 
 if TYPE_CHECKING:
-    from job.evaluation import SplitEvaluation
+    from job.evaluation.evaluate import SplitEvaluation
     from job.stages import StageClock
 
 __all__ = ["Recording", "json_lines"]

@@ -18,11 +18,11 @@ from job.contract.config import PlannedTrial, Request, data_id
 from job.contract.documents import DataSummary, Example, Result, Scores, to_json
 from job.contract.errors import ResultError, TransientError
 from job.data import Rows, load_rows
-from job.events import write_events
 from job.measure import Measured, measure_lead, measure_model
 from job.progress import ProgressWriter
-from job.provenance import versions
-from job.publish import publish_attempt, publish_result, with_patience
+from job.publishing.events import write_events
+from job.publishing.provenance import versions
+from job.publishing.publish import publish_attempt, publish_result, with_patience
 from job.recording import Recording, json_lines
 from job.source import fetch_data, fetch_model
 from job.stages import StageClock

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sandbox import Sandbox, make_sandbox
 
 pytest_plugins = ["no_skips", "servers.fixtures"]
 
@@ -23,3 +25,11 @@ def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import write_tiny_llama
 
     return write_tiny_llama(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """A sweep of three trials: lora.r 1, 2 and 3."""
+    made = make_sandbox(tmp_path)
+    yield made
+    made.gate.touch()

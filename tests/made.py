@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.expand import Pins
-from controller.plan import make_plan
-from controller.spec_file import LoadedSpec, parse_spec
+from controller.planning.expand import Pins
+from controller.planning.plan import make_plan
+from controller.spec.file import LoadedSpec, parse_spec
 from job.contract.base import Frozen, sha256_hex
 from job.contract.config import PlannedTrial, Provenance, Source, data_id
 from job.contract.documents import (

@@ -10,7 +10,7 @@ import fake_job
 
 from controller.cli.run import run_sweep
 from controller.cli.target import naming_of
-from controller.spec_file import load_spec
+from controller.spec.file import load_spec
 from job.contract.errors import SweepError
 
 COMMAND = (sys.executable, fake_job.__file__)

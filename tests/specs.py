@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controller.expand import Expansion, Pins, expand
-from controller.spec_file import LoadedSpec, parse_spec
+from controller.planning.expand import Expansion, Pins, expand
+from controller.spec.file import LoadedSpec, parse_spec
 from job.contract.config import Source
 
 HEAD = """\

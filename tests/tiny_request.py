@@ -6,8 +6,6 @@ import json
 import random
 from pathlib import Path
 
-from job.source import pin_data, pin_model
-
 from job.contract.config import (
     DataOptions,
     EvaluationOptions,
@@ -25,6 +23,7 @@ from job.contract.config import (
     config_id,
     trial_id,
 )
+from job.source import pin_data, pin_model
 
 __all__ = ["PROMPT", "TinySweep", "tiny_rows"]
 

@@ -18,10 +18,10 @@ from job.contract.config import JobExecution, LoraOptions, ModelOptions, Trainin
 from job.contract.documents import StepRecord
 from job.model import load_base
 from job.prompts import EncodedRow
+from job.reference.train import Trained, train
 from job.seeds import streams
 from job.stopping import StopSignal
 from job.store.folder import FolderStore
-from job.train import Trained, train
 
 if TYPE_CHECKING:
     from peft import PeftModel

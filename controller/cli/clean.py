@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from controller.cli.target import Target, open_target, situation_of
 from controller.leftovers import Leftover, leftovers
-from controller.local import live_names, state_folder
+from controller.local.backend import live_names, state_folder
 from controller.lock import lock_path, run_lock
 from job.contract.errors import ExitCode, SpecError, TransientError
 from job.store import Keys

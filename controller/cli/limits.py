@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.spec import ExecutionSection
+from controller.spec.model import ExecutionSection
 from controller.states import Limits
 
 __all__ = ["limits_of"]

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from controller.configurations import count
-from controller.expand import Pins
-from controller.plan import make_plan
-from controller.spec import SweepSpec
-from controller.spec_file import LoadedSpec, load_spec
-from controller.spec_warnings import warnings_of
+from controller.planning.configurations import count
+from controller.planning.expand import Pins
+from controller.planning.plan import make_plan
+from controller.spec.file import LoadedSpec, load_spec
+from controller.spec.model import SweepSpec
+from controller.spec.warnings import warnings_of
 from job.contract.config import Source
 from job.contract.errors import ExitCode, SpecError
 
@@ -45,9 +45,9 @@ def run_validate(args: argparse.Namespace) -> int:
 def run_plan(args: argparse.Namespace) -> int:
     """Say what `lorasweep run` with the same arguments would do; writes nothing."""
     from controller.cli.target import naming_of
-    from controller.outlook import outlook_of
-    from controller.outlook_text import outlook_text
-    from controller.plan import preview_plan
+    from controller.planning.outlook import outlook_of
+    from controller.planning.outlook_text import outlook_text
+    from controller.planning.plan import preview_plan
     from job.store import open_store
 
     loaded = load_spec(args.spec)
@@ -65,7 +65,7 @@ def run_plan(args: argparse.Namespace) -> int:
 
 def run_schema(args: argparse.Namespace) -> int:
     """Print the JSON Schema of a spec; `args.output` makes no difference."""
-    from controller.schema import schema_text
+    from controller.spec.schema import schema_text
 
     sys.stdout.write(schema_text())
     return ExitCode.DONE

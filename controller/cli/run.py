@@ -20,15 +20,15 @@ from controller.cli.target import naming_of
 from controller.cli.wishes import want_running
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
-from controller.local import JOB_COMMAND, LocalBackend, state_folder
+from controller.local.backend import JOB_COMMAND, LocalBackend, state_folder
+from controller.local.slots import find_slots
 from controller.lock import lock_path, run_lock
 from controller.names import Naming
-from controller.plan import open_plan
+from controller.planning.plan import open_plan
+from controller.planning.request import request_of
 from controller.reconcile import Clock, Controller, Outcome, reconcile
-from controller.request import request_of
-from controller.slots import find_slots
-from controller.spec import SweepSpec
-from controller.spec_file import LoadedSpec, load_spec
+from controller.spec.file import LoadedSpec, load_spec
+from controller.spec.model import SweepSpec
 from controller.terminal import Display, display_on_stderr
 from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from controller.cli.limits import limits_of
 from controller.ledger_reader import LedgerReader, read_control
 from controller.names import Naming
-from controller.spec import SweepSpec
-from controller.spec_file import LoadedSpec, load_spec, parse_spec
+from controller.spec.file import LoadedSpec, load_spec, parse_spec
+from controller.spec.model import SweepSpec
 from controller.states import Situation
 from job.contract.config import PlannedTrial
 from job.contract.documents import DATA_LIMIT_BYTES, Plan, parse

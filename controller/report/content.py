@@ -20,7 +20,7 @@ from controller.report.findings import findings_of, warnings_of
 from controller.report.ranking import Standing
 from controller.report.setup import setup_of, values_of
 from controller.report.text import one_line, shortened, visible
-from controller.spec import SweepSpec
+from controller.spec.model import SweepSpec
 from job.contract.metric_names import DIRECTIONS
 from job.store import Keys
 

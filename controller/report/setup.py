@@ -8,8 +8,8 @@ from typing import Any
 from controller.collect import Collected, Measured
 from controller.report.document import Setup, Varied
 from controller.report.text import one_line, visible
-from controller.spec import SweepSpec
-from controller.vary import RandomRange, written
+from controller.spec.model import SweepSpec
+from controller.spec.vary import RandomRange, written
 from job.contract.base import Frozen
 from job.contract.config import PlannedTrial, PromptTemplate
 

@@ -13,7 +13,7 @@ from controller.report.markdown import markdown_report
 from controller.report.ranking import Standing, standings
 from controller.report.samples import chosen_rows, sampled, shown_writers
 from controller.report.table import csv_report
-from controller.spec_file import parse_spec
+from controller.spec.file import parse_spec
 from job.contract.documents import Plan, to_json
 from job.contract.errors import NotFoundError, ResultError
 from job.store import Keys, Store

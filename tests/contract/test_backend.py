@@ -18,9 +18,9 @@ from fake_backend import FakeBackend
 from fake_sweep import lora_trial, plan_of, request_for
 
 from controller.backend import Backend, Observed, Submission
-from controller.child_folder import ChildFolder
-from controller.local import LocalBackend, state_folder
-from controller.slots import Slot
+from controller.local.backend import LocalBackend, state_folder
+from controller.local.child_folder import ChildFolder
+from controller.local.slots import Slot
 from job.contract.documents import Plan
 from job.contract.errors import ConfigurationError, TransientError
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.batches import left_padded, length_batches, length_runs, right_padded, run_batches
 from job.contract.errors import GpuMemoryError
+from job.evaluation.batches import left_padded, length_batches, length_runs, right_padded, run_batches
 
 LENGTHS = st.lists(st.integers(1, 400), max_size=60)
 

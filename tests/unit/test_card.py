@@ -2,7 +2,6 @@ import re
 
 import pytest
 
-from job.card import model_card
 from job.contract.config import (
     DataOptions,
     GenerationOptions,
@@ -19,6 +18,7 @@ from job.contract.config import (
     trial_id,
 )
 from job.contract.documents import MetricValue
+from job.publishing.card import model_card
 
 DIGEST = "sha256:" + "0" * 64
 

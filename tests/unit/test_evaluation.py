@@ -14,13 +14,13 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from job.completion_loss import completion_loss_batch
 from job.contract.base import canonical_json
 from job.contract.config import GenerationOptions
 from job.contract.errors import DataError, DivergedError, GpuMemoryError, ResultError, SpecError, StoppedError
 from job.contract.metric_names import names_of
 from job.data import Row
-from job.evaluation import SplitEvaluation, evaluate_lead, evaluate_split
+from job.evaluation.completion_loss import completion_loss_batch
+from job.evaluation.evaluate import SplitEvaluation, evaluate_lead, evaluate_split
 from job.metrics.installed import TextMetric
 from job.prompts import EncodedRow
 from job.stopping import StopSignal

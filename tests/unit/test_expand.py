@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from specs import HEAD, PINS, expanded, load, varied
 
-from controller.configurations import baseline_prompts, count
-from controller.draws import draw
-from controller.expand import expand, letter
-from controller.spec import SweepSpec
-from controller.varied import admit_value
-from controller.vary import RandomRange, written
+from controller.planning.configurations import baseline_prompts, count
+from controller.planning.draws import draw
+from controller.planning.expand import expand, letter
+from controller.spec.model import SweepSpec
+from controller.spec.varied import admit_value
+from controller.spec.vary import RandomRange, written
 from job.contract.errors import SpecError
 
 TWO_BY_TWO = "grid: {prompt: [v1, v2], lora.r: [8, 16]}"

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from specs import HEAD, PINS, expanded, load
 
-from controller.expand import Pins, expand
-from controller.spec_file import load_spec
+from controller.planning.expand import Pins, expand
+from controller.spec.file import load_spec
 from job.contract.base import canonical_json
 from job.contract.config import IDENTITY_VERSION, PlannedTrial, Source, TrialConfig, adapter_id, config_id, trial_id
 

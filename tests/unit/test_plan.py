@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from specs import HEAD, PINS, expanded, load, varied
 
-from controller.group import group, group_id
-from controller.plan import make_plan, open_plan, preview_plan
-from controller.request import REQUEST_LIMIT_BYTES, TRIALS_LIMIT_BYTES, request_of
-from controller.spec_file import LoadedSpec, parse_spec
+from controller.planning.group import group, group_id
+from controller.planning.plan import make_plan, open_plan, preview_plan
+from controller.planning.request import REQUEST_LIMIT_BYTES, TRIALS_LIMIT_BYTES, request_of
+from controller.spec.file import LoadedSpec, parse_spec
 from job.contract.base import sha256_hex
 from job.contract.config import Provenance
 from job.contract.documents import Plan, parse, to_json

@@ -10,10 +10,10 @@ from memory_store import MemoryStore
 from specs import HEAD, PINS, load, varied
 
 from controller.names import Naming
-from controller.outlook import Outlook, outlook_of
-from controller.outlook_text import outlook_text
-from controller.plan import Preview, make_plan
-from controller.spec_file import LoadedSpec
+from controller.planning.outlook import Outlook, outlook_of
+from controller.planning.outlook_text import outlook_text
+from controller.planning.plan import Preview, make_plan
+from controller.spec.file import LoadedSpec
 from job.contract.documents import Plan
 from job.store import Keys
 

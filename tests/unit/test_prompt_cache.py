@@ -18,12 +18,12 @@ from transformers import (
     PreTrainedModel,
 )
 
-from job.completion_loss import completion_loss_after, completion_loss_batch
 from job.contract.config import GenerationOptions
-from job.generation import Decoding
-from job.prompt_cache import can_read_once, join, read_prompts
+from job.evaluation.completion_loss import completion_loss_after, completion_loss_batch
+from job.evaluation.generation import Decoding
+from job.evaluation.prompt_cache import can_read_once, join, read_prompts
+from job.evaluation.scoring import score_batch
 from job.prompts import EncodedRow
-from job.scoring import score_batch
 from job.stopping import StopSignal
 
 ROWS = [

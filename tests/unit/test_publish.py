@@ -3,7 +3,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from job.store.results import read_result
 
 from job.contract.base import sha256_hex
 from job.contract.config import (
@@ -19,10 +18,11 @@ from job.contract.config import (
 )
 from job.contract.documents import DataSummary, Device, Manifest, ManifestReference, MetricValue, Result, Seconds, parse
 from job.contract.errors import ResultError, StoppedError, TransientError
-from job.publish import publish_attempt, publish_result, with_patience
+from job.publishing.publish import publish_attempt, publish_result, with_patience
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
+from job.store.results import read_result
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.slots import Slot, find_slots, nvidia_devices, slots_of
+from controller.local.slots import Slot, find_slots, nvidia_devices, slots_of
 
 TWO = """\
 GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-11111111-1111-1111-1111-111111111111)

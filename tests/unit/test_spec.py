@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from specs import HEAD, load, varied
 
-from controller.spec import LoraSection, SweepSpec, TrainingSection
-from controller.spec_warnings import warnings_of
-from controller.training_arguments import EXECUTION_ARGUMENTS, REFUSED_ARGUMENTS
-from controller.varied import VARIED_PATHS
+from controller.spec.model import LoraSection, SweepSpec, TrainingSection
+from controller.spec.training_arguments import EXECUTION_ARGUMENTS, REFUSED_ARGUMENTS
+from controller.spec.varied import VARIED_PATHS
+from controller.spec.warnings import warnings_of
 from job.contract.config import LoraOptions, TrainingOptions
 from job.contract.errors import SpecError
 

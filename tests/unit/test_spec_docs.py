@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from controller.schema import schema_text
-from controller.training_arguments import EXECUTION_ARGUMENTS, REFUSED_ARGUMENTS
-from controller.varied import VARIED_PATHS
-from controller.vary import written
+from controller.spec.schema import schema_text
+from controller.spec.training_arguments import EXECUTION_ARGUMENTS, REFUSED_ARGUMENTS
+from controller.spec.varied import VARIED_PATHS
+from controller.spec.vary import written
 
 TEXT = (Path(__file__).parents[2] / "docs" / "spec.md").read_text(encoding="utf-8")
 ROWS = {

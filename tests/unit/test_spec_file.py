@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from specs import HEAD, load
 
-from controller.spec_file import load_spec
-from controller.yaml_tree import LIMIT_BYTES, TreeValue, parse_yaml
+from controller.spec.file import load_spec
+from controller.spec.yaml_tree import LIMIT_BYTES, TreeValue, parse_yaml
 from job.contract.base import sha256_hex
 from job.contract.errors import SpecError
 
@@ -136,7 +136,7 @@ def test_hostile_yaml_takes_under_200_mb(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_DATA, (200_000_000, 200_000_000))
-from controller.spec_file import load_spec
+from controller.spec.file import load_spec
 from job.contract.errors import SpecError
 refused = 0
 for file in Path(sys.argv[1]).glob("*.yaml"):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from controller.schema import schema_text
-from controller.spec import SweepSpec
-from controller.varied import VARIED_PATHS
+from controller.spec.model import SweepSpec
+from controller.spec.schema import schema_text
+from controller.spec.varied import VARIED_PATHS
 
 SHIPPED = Path(__file__).parents[2] / "docs" / "sweep.schema.json"
 UPDATE = "lorasweep schema > docs/sweep.schema.json"

@@ -14,14 +14,14 @@ from torch.nn.functional import log_softmax
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from job.adapter import add_adapter
-from job.collate import training_batch
 from job.contract.config import JobExecution, TrainingOptions
 from job.contract.documents import StepRecord
 from job.contract.errors import ConfigurationError, DivergedError, GpuMemoryError
 from job.prompts import EncodedRow
+from job.reference.callback import probe
+from job.reference.collate import training_batch
+from job.reference.trainer import ReferenceTrainer, new_trainer, planned_steps
 from job.seeds import row_order, streams
-from job.train_callback import probe
-from job.trainer import ReferenceTrainer, new_trainer, planned_steps
 
 
 def plain_loop(folder: Path, *, training: TrainingOptions, seed: int, **base: Any) -> list[tuple[float, float, float]]:

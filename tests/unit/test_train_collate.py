@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.collate import IGNORED, longest_rows, training_batch
 from job.prompts import EncodedRow
+from job.reference.collate import IGNORED, longest_rows, training_batch
 
 PAD = 0
 TOKENS = st.lists(st.integers(0, 5), min_size=1, max_size=6).map(tuple)  # 0 is text as well as padding

@@ -15,10 +15,10 @@ from tiny_training import TRIAL, Run, options
 from job.contract.config import JobExecution
 from job.contract.documents import StepRecord
 from job.contract.errors import StoppedError, TransientError
+from job.reference.callback import Cadence
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
-from job.train_callback import Cadence
 
 EVERY_STEP = JobExecution(checkpoint_every=1)
 TRAINING = options(eval_steps=2)

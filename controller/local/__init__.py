@@ -1,0 +1,1 @@
+"""The local backend: trials as child processes over device slots."""

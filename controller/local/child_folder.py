@@ -1,0 +1,167 @@
+"""What is known about one local submission: a folder of small documents and a lock that its processes hold.
+
+launch.json is what was asked, state.json says that it started, end.json how it ended, log.txt what it wrote. `alive`
+is a lock that the whole family of processes inherits: it is free exactly when none of them lives, whatever has
+become of their process ids.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from job.contract.base import Frozen
+from job.contract.config import Request
+from job.contract.documents import to_json
+from job.contract.errors import ConfigurationError, TransientError
+
+__all__ = ["ChildFolder", "End", "Launch", "State", "explained"]
+
+_TAIL_BYTES = 8192
+Pid = Annotated[int, Field(ge=2)]
+D = TypeVar("D", bound=Frozen)
+
+
+class Launch(Frozen):
+    """What a submission's process is."""
+
+    name: str
+    number: int
+    group_id: str
+    trial_ids: tuple[str, ...]
+    attempt: str
+    slot: str
+    command: tuple[str, ...]
+    env: dict[str, str]
+    """Added to the controller's own environment."""
+    grace_s: float
+    submitted_at: datetime
+
+
+class State(Frozen):
+    """It started."""
+
+    attempt: str
+    pid: Pid
+    """Of controller.local.child, which watches the job."""
+    job_pid: Pid
+    """Of the job, and of its process group."""
+    started_at: datetime
+    stopping: bool
+
+
+class End(Frozen):
+    """How the process ended."""
+
+    exit_code: int
+    cause: Literal["exited", "killed", "oom"]
+    message: str
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFolder:
+    """The documents of one submission; a method is None where the document is not there yet."""
+
+    path: Path
+
+    @property
+    def request_path(self) -> Path:
+        return self.path / "request.json"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    def launch(self) -> Launch | None:
+        return _read(self.path / "launch.json", Launch)
+
+    def state(self) -> State | None:
+        return _read(self.path / "state.json", State)
+
+    def end(self) -> End | None:
+        return _read(self.path / "end.json", End)
+
+    def ask(self, launch: Launch, request: Request) -> None:
+        """Write down what is to be started."""
+        _write(self.request_path, to_json(request))
+        _write(self.path / "launch.json", to_json(launch))
+
+    def tail(self, limit_bytes: int = _TAIL_BYTES) -> bytes | None:
+        """The end of what the process wrote."""
+        try:
+            with self.log_path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - limit_bytes))
+                return file.read(limit_bytes)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def alive(self) -> bool:
+        """Whether any process of the submission lives."""
+        try:
+            with self._lock(fcntl.LOCK_SH) as free:
+                return free is None
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    @contextmanager
+    def locked(self) -> Iterator[int | None]:
+        """A descriptor that holds the lock, also for a process that inherits it; None when the family lives."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._lock(fcntl.LOCK_EX) as descriptor:
+            yield descriptor
+
+    def remove(self) -> None:
+        """Delete it all, unless a process of it lives."""
+        if self.path.is_dir():
+            with self.locked() as lock:
+                if lock is not None:
+                    shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[int | None]:
+        descriptor = os.open(self.path / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+            else:
+                yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What the operating system refuses, as an error that names the place and the remedy."""
+    try:
+        yield
+    except PermissionError as err:
+        raise ConfigurationError(
+            f"{path}: {err.strerror}; the state of local processes is kept here, set XDG_STATE_HOME to another place"
+        ) from err
+    except OSError as err:
+        raise TransientError(f"{path}: {err.strerror or err}; run it again") from err
+
+
+def _read(path: Path, document: type[D]) -> D | None:
+    with suppress(FileNotFoundError, NotADirectoryError, ValidationError):
+        return document.model_validate_json(path.read_bytes())
+    return None
+
+
+def _write(path: Path, body: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(body)
+    temporary.replace(path)

@@ -1,0 +1,184 @@
+"""What a plan would do, in numbers: trials, what exists, and bounds on steps, hours and money."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from controller.names import Naming
+from controller.planning.plan import Preview
+from controller.spec.model import SweepSpec
+from job.contract.base import Count, Frozen, Number, Positive, Text
+from job.contract.config import PlannedTrial, Source, TrialKind
+from job.contract.documents import Plan
+from job.contract.errors import ResultError
+from job.store import Keys, Store
+from job.store.results import read_result
+
+__all__ = ["Bounds", "Counts", "Outlook", "TrialOutlook", "outlook_of"]
+
+TrialOutlookState = Literal["done", "new", "damaged"]
+# An object store answers in some ten milliseconds however many ask at once.
+_ASKERS = 16
+
+
+class TrialOutlook(Frozen):
+    """One trial before the run."""
+
+    letter: Text
+    trial_id: Text
+    label: Text
+    kind: TrialKind
+    seed: Count | None
+    state: TrialOutlookState
+    """`done`: a verified result exists; `damaged`: one that does not verify; `new`: none."""
+    job: Text
+    """The name of its first submission."""
+
+
+class Counts(Frozen):
+    """Trials by kind and by what exists."""
+
+    configurations: Count
+    """Trained ones, without their seeds."""
+    seeds: Count
+    trained: Count
+    baselines: Count
+    jobs: Count
+    """Groups of trials."""
+    done: Count
+    new: Count
+    damaged: Count
+
+
+class Bounds(Frozen):
+    """The most that the trials without a result can take."""
+
+    steps: tuple[Positive, Positive] | None
+    """Smallest and largest number of optimizer steps; None where some trial counts epochs."""
+    rows_per_step: tuple[Positive, Positive] | None
+    """Batch x accumulation; None where nothing is trained."""
+    parallelism: Positive
+    trial_timeout_s: Number
+    wall_s: Number
+    """Rounds of `parallelism` jobs x timeout; without waiting for devices."""
+    gpu_hours: Number
+    cost: Number | None
+    """GPU hours x price; None without a price."""
+
+
+class Outlook(Frozen):
+    """Everything that `lorasweep plan` says."""
+
+    schema_version: Literal[1] = 1
+    sweep: Text
+    run: Text
+    store: Text
+    spec_sha256: Text
+    stored: bool
+    """Whether the run has this plan already."""
+    model: Source
+    data: Source
+    engine: Literal["reference", "lanes"]
+    counts: Counts
+    bounds: Bounds
+    duplicates: tuple[Text, ...]
+    warnings: tuple[Text, ...]
+    trials: tuple[TrialOutlook, ...]
+
+
+def outlook_of(spec: SweepSpec, preview: Preview, *, store: Store, naming: Naming) -> Outlook:
+    """The outlook of a plan whose results, if there are any, are in `store`."""
+    plan = preview.plan
+    states = _states(store, plan.trials)
+    jobs = {trial: naming.submission(group.trial_ids, 1) for group in plan.groups for trial in group.trial_ids}
+    trials = tuple(
+        TrialOutlook(
+            letter=trial.letter,
+            trial_id=trial.trial_id,
+            label=trial.label,
+            kind=trial.kind,
+            seed=trial.seed,
+            state=state,
+            job=jobs[trial.trial_id],
+        )
+        for trial, state in zip(plan.trials, states, strict=True)
+    )
+    return Outlook(
+        sweep=plan.sweep,
+        run=plan.run,
+        store=store.uri,
+        spec_sha256=plan.spec_sha256,
+        stored=preview.stored,
+        model=plan.model,
+        data=plan.data,
+        engine="reference",
+        counts=_counts(spec, plan, states),
+        bounds=_bounds(spec, plan, states),
+        duplicates=plan.duplicates,
+        warnings=plan.warnings,
+        trials=trials,
+    )
+
+
+def _states(store: Store, trials: Sequence[PlannedTrial]) -> list[TrialOutlookState]:
+    if next(iter(store.list(Keys.TRIALS)), None) is None:
+        return ["new"] * len(trials)
+    with ThreadPoolExecutor(_ASKERS) as pool:
+        return list(pool.map(lambda trial: _state(store, trial), trials))
+
+
+def _state(store: Store, trial: PlannedTrial) -> TrialOutlookState:
+    try:
+        return "new" if read_result(store, trial, full=False) is None else "done"
+    except ResultError:
+        return "damaged"
+
+
+def _counts(spec: SweepSpec, plan: Plan, states: Sequence[TrialOutlookState]) -> Counts:
+    trained = [trial for trial in plan.trials if trial.kind == "lora"]
+    return Counts(
+        configurations=len({trial.config_id for trial in trained}),
+        seeds=len(spec.vary.seeds),
+        trained=len(trained),
+        baselines=len(plan.trials) - len(trained),
+        jobs=len(plan.groups),
+        done=states.count("done"),
+        new=states.count("new"),
+        damaged=states.count("damaged"),
+    )
+
+
+def _bounds(spec: SweepSpec, plan: Plan, states: Sequence[TrialOutlookState]) -> Bounds:
+    execution = spec.execution
+    missing = {trial.trial_id for trial, state in zip(plan.trials, states, strict=True) if state != "done"}
+    jobs = [sum(trial in missing for trial in group.trial_ids) for group in plan.groups]
+    longest = max(jobs, default=0) * execution.trial_timeout_s
+    gpu_hours = len(missing) * execution.trial_timeout_s * execution.gpus / 3600
+    return Bounds(
+        steps=_span(_steps(plan)),
+        rows_per_step=_span(_rows_per_step(plan)),
+        parallelism=execution.parallelism,
+        trial_timeout_s=execution.trial_timeout_s,
+        wall_s=math.ceil(sum(size > 0 for size in jobs) / execution.parallelism) * longest,
+        gpu_hours=gpu_hours,
+        cost=None if execution.price_per_gpu_hour is None else gpu_hours * execution.price_per_gpu_hour,
+    )
+
+
+def _steps(plan: Plan) -> Iterator[int | None]:
+    return (trial.config.training.max_steps for trial in plan.trials if trial.config.training)
+
+
+def _rows_per_step(plan: Plan) -> Iterator[int | None]:
+    trained = (trial.config.training for trial in plan.trials if trial.config.training)
+    return (one.per_device_train_batch_size * one.gradient_accumulation_steps for one in trained)
+
+
+def _span(values: Iterator[int | None]) -> tuple[int, int] | None:
+    """Smallest and largest; None where there is none, or where one is open."""
+    known = list(values)
+    numbers = [value for value in known if value is not None]
+    return (min(numbers), max(numbers)) if numbers and len(numbers) == len(known) else None

@@ -1,0 +1,1 @@
+"""What leaves the process: files, model card, event files, manifest, result."""

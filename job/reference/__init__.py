@@ -1,0 +1,1 @@
+"""The reference engine: one adapter trained by transformers' Trainer."""
