@@ -35,6 +35,7 @@ logger = logging.getLogger("job")
 
 TERMINATION_LOG = Path("/dev/termination-log")  # the kubelet's default terminationMessagePath
 _TERMINATION_BYTES = 4096
+_JOB_CODES = frozenset(ExitCode) - {ExitCode.FINISHED_WITH_FAILURES, ExitCode.MISTAKE, ExitCode.INTERRUPTED}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except StoppedError as err:
             code = _end(ExitCode.STOPPED, message=str(err))
         except SweepError as err:
-            code = _end(err.exit_code, message=str(err))
+            code = _end(_code_of(err), message=str(err))
         except Exception as err:  # the one place where nothing may pass: an exit code is owed
             logger.exception("bug")
             code = _end(ExitCode.BUG, message=f"{type(err).__name__}: {err}")
@@ -90,6 +91,7 @@ def run_request(
 
     Gives 0 when a trial of the group has a result, else the exit code of the first failure.
     """
+    from job.publishing.publish import with_patience
     from job.trial import run_trial  # imports torch: only after the handler for SIGTERM is in place
 
     failures: list[int] = []
@@ -109,8 +111,8 @@ def run_request(
         except (StoppedError, TransientError):
             raise  # both mean: run the same request again
         except SweepError as err:
-            failures.append(err.exit_code)
-            fail_trial(trial, error=err, store=store, attempt=attempt, log=log)
+            failures.append(_code_of(err))
+            with_patience(partial(fail_trial, trial, error=err, store=store, attempt=attempt, log=log), stop=stop)
         started_s = time.monotonic()  # starting up is counted once, to the first trial
     if len(failures) == len(request.trials):
         return failures[0]
@@ -125,21 +127,26 @@ def fail_trial(trial: PlannedTrial, *, error: SweepError, store: Store, attempt:
         attempt=attempt,
         reason=error.reason,
         permanent=error.reason in PERMANENT_REASONS,
-        exit_code=int(error.exit_code),
+        exit_code=_code_of(error),
         message=str(error),
         log_tail=tail(log),
         written_by="job",
         at=datetime.now(tz=UTC),
     )
     store.put_once(Keys.failure(trial.trial_id, attempt), to_json(failure))
-    _end(error.exit_code, message=f"{error.reason}: {error}")
+    _end(_code_of(error), message=f"{error.reason}: {error}")
 
 
 def _hung(trial: PlannedTrial, message: str, *, store: Store, attempt: str, log: Path) -> None:
     fail_trial(trial, error=HungError(message), store=store, attempt=attempt, log=log)
 
 
-def _end(code: ExitCode, *, message: str) -> int:
+def _code_of(error: SweepError) -> int:
+    """The job's exit code; what has none of its own (a damaged document) has to be mended by a person, as with 78."""
+    return int(error.exit_code if error.exit_code in _JOB_CODES else ExitCode.CONFIGURATION)
+
+
+def _end(code: int, *, message: str) -> int:
     level = logging.INFO if code == ExitCode.STOPPED else logging.ERROR
     logger.log(level, "exit %d: %s", code, message)
     if TERMINATION_LOG.exists():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -38,8 +38,6 @@ def add_adapter(base: PreTrainedModel, *, lora: LoraOptions, seed: int) -> PeftM
     """
     _check_names(base, names=lora.target_modules, field="target_modules")
     _check_names(base, names=lora.modules_to_save, field="modules_to_save")
-    if getattr(base, "is_loaded_in_4bit", False):
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
     seed_everything(seed)
     try:
         with _without_known_warnings():

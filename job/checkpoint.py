@@ -6,7 +6,6 @@ Limits
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Manifest, ManifestFile, parse, to_json
 from job.contract.errors import NotFoundError, ResultError
 from job.store import Keys, Store
+from job.store.hashing import file_sha256
 from job.store.whole_file import explained
 
 __all__ = ["Checkpoint", "Checkpoints"]
@@ -66,7 +66,7 @@ class Checkpoints:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             relative = path.relative_to(folder).as_posix()
             self._store.upload(self._key(_Stored(step, self._attempt), relative), path)
-            files.append(ManifestFile(path=relative, size_bytes=path.stat().st_size, sha256=_sha256_of(path)))
+            files.append(ManifestFile(path=relative, size_bytes=path.stat().st_size, sha256=file_sha256(path)))
         manifest = Manifest(trial_id=self._trial_id, attempt=self._attempt, files=tuple(files))
         self._store.put(self._key(_Stored(step, self._attempt), _MANIFEST), to_json(manifest))
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,7 +127,7 @@ class Checkpoints:
             target = folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             self._store.download(self._key(stored, file.path), target)
-            if _sha256_of(target) != file.sha256:
+            if file_sha256(target) != file.sha256:
                 raise ResultError(f"{self._key(stored, file.path)} does not have the bytes of its manifest")
         return folder
 
@@ -155,8 +155,3 @@ class Checkpoints:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         return folder
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

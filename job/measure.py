@@ -22,7 +22,7 @@ from job.data import Row, Rows
 from job.device import choose_device, describe_device
 from job.evaluation.evaluate import evaluate_lead, evaluate_split
 from job.model import context_length, load_base, load_tokenizer
-from job.prompts import EncodedSplit, Encoder
+from job.prompts import EncodedSplit, Encoder, chat_frame
 from job.publishing.card import model_card
 from job.reference.train import planned_steps, train
 from job.reuse import fetch_adapter
@@ -140,12 +140,14 @@ def _load(context: TrialContext, *, rows: Rows, model_folder: Path) -> Loaded:
         device = choose_device()
         tokenizer = load_tokenizer(model_folder)
         base = load_base(model_folder, options=config.model, device=device)
+        context.stop.check()
     with context.clock.stage("data"):
         encoder = Encoder(
             template=config.prompt, tokenizer=tokenizer, columns=config.data.columns, overflow=config.data.overflow,
             context=context_length(base.config), max_new_tokens=config.generation.max_new_tokens,
         )  # fmt: skip
         encoded = {role: encoder.encode(split, role=role) for role, split in rows.splits.items()}
+        context.stop.check()
     return Loaded(
         device=device, tokenizer=tokenizer, base=base, template=config.prompt, rows=rows.splits, encoded=encoded,
         end_token_id=encoder.end_token_id,
@@ -207,7 +209,7 @@ def _evaluate(
             batch_size=context.request.execution.eval_batch_size,
             end_token_id=loaded.end_token_id,
             pad_id=loaded.pad_id,
-            seed=config.seed or 0,
+            seed=streams(config.seed or 0).order,  # what is sampled; training never draws from it
             stop=context.stop,
             on_batch=context.on_batch,
         )
@@ -229,6 +231,7 @@ def _save(context: TrialContext, loaded: Loaded, *, model: PeftModel, folder: Pa
         metrics=metrics,
         generation=next(iter(metrics.values()))["generated_tokens"].settings,
         fields=tuple(sorted(template_fields(loaded.template.prompt))),
+        frame=chat_frame(loaded.tokenizer) if loaded.template.chat else None,
     )
     (adapter / "README.md").write_text(card, encoding="utf-8")
     return (adapter / "adapter_model.safetensors").stat().st_size

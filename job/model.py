@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from peft import prepare_model_for_kbit_training
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
@@ -64,6 +65,9 @@ def load_base(folder: Path, *, options: ModelOptions, device: torch.device) -> P
             transformers_logging.enable_progress_bar()
     if options.dropout != "keep":
         _set_module_dropout(model, options.dropout)
+    if options.load_in_4bit:
+        # For baselines as well: it raises the norms to float32, and that alone moves the outputs.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     model.requires_grad_(False)
     return model.eval()
 

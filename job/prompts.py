@@ -24,7 +24,7 @@ from job.contract.nearest import nearest
 from job.contract.template import render, template_fields
 from job.data import Row
 
-__all__ = ["EncodedRow", "EncodedSplit", "Encoder", "TextTokenizer"]
+__all__ = ["ChatFrame", "EncodedRow", "EncodedSplit", "Encoder", "TextTokenizer", "chat_frame"]
 
 _BATCH = 512  # rows tokenised in one call; enough to keep a fast tokenizer's threads busy
 # Some chat templates print today's date (Llama 3.1 and later), and a prompt must be the same tomorrow.
@@ -233,6 +233,22 @@ class _TooLong(NamedTuple):
     row: Row
     prompt: int
     reserve: int
+
+
+class ChatFrame(NamedTuple):
+    """What a chat template puts around a user's text, up to where the assistant begins."""
+
+    before: str
+    after: str
+
+
+def chat_frame(tokenizer: TextTokenizer) -> ChatFrame:
+    """The frame that `chat: true` puts around every prompt. Raises ConfigurationError without a template."""
+    probe = "the text of the user"
+    before, found, after = _chat(tokenizer, user=probe).partition(probe)
+    if not found:
+        raise ConfigurationError("the model's chat template does not repeat the user's text; set `chat: false`")
+    return ChatFrame(before, after)
 
 
 def _begin_ids(tokenizer: TextTokenizer) -> tuple[int, ...]:

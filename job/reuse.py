@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 from job.contract.documents import DATA_LIMIT_BYTES, Manifest, StepRecord, parse
 from job.contract.errors import ResultError
 from job.store import Store
+from job.store.hashing import file_sha256
 
 __all__ = ["ExistingAdapter", "fetch_adapter"]
 
@@ -37,9 +37,8 @@ def fetch_adapter(store: Store, *, prefix: str, folder: Path) -> ExistingAdapter
         target = folder / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         store.download(f"{prefix}{file.path}", target)
-        with target.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
-                raise ResultError(f"{prefix}{file.path} does not have the bytes of its manifest; retry that trial")
+        if file_sha256(target) != file.sha256:
+            raise ResultError(f"{prefix}{file.path} does not have the bytes of its manifest; retry that trial")
     return ExistingAdapter(folder=folder / _ADAPTER, history=_steps(folder / _METRICS))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from job.checkpoint import Checkpoints
 from job.context import TrialContext
@@ -25,6 +26,7 @@ from job.publishing.provenance import versions
 from job.publishing.publish import publish_attempt, publish_result, with_patience
 from job.recording import Recording, json_lines
 from job.source import fetch_data, fetch_model
+from job.sources.hashes import default_cache
 from job.stages import StageClock
 from job.stopping import StopSignal
 from job.store import Keys, Store
@@ -34,8 +36,6 @@ from job.watchdog import Watchdog
 __all__ = ["run_trial"]
 
 logger = logging.getLogger(__name__)
-
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lorasweep"
 
 
 def run_trial(
@@ -68,8 +68,10 @@ def run_trial(
         )  # fmt: skip
         progress.stage("data")
         with clock.stage("data"):
-            model = fetch_model(request.model, cache=CACHE)
+            model = fetch_model(request.model, cache=default_cache())
+            stop.check()
             rows = _load_rows(context)
+            stop.check()
             _publish_examples(context, rows)
         if trial.kind == "lead":
             measured = measure_lead(context, rows=rows, model_folder=model)
@@ -90,7 +92,7 @@ def _is_done(store: Store, trial: PlannedTrial) -> bool:
 
 def _load_rows(context: TrialContext) -> Rows:
     options = context.config.data
-    path = fetch_data(context.request.data, files=tuple(options.splits.values()), cache=CACHE)
+    path = fetch_data(context.request.data, files=tuple(options.splits.values()), cache=default_cache())
     rows = load_rows(path, source=context.request.data, options=options)
     logger.info("rows: %s; left out: %s", {role: len(split) for role, split in rows.splits.items()}, dict(rows.dropped))
     return rows
@@ -144,6 +146,7 @@ def _publish(context: TrialContext, measured: Measured, *, rows: Rows, log: Path
         versions=versions(),
         provenance=context.request.provenance,
         adapter_bytes=measured.adapter_bytes,
+        reused_from=context.request.adapters.get(trial.trial_id),
         started_at=started_at,
         finished_at=datetime.now(tz=UTC),
         manifest=reference,
@@ -173,8 +176,16 @@ def _disk_full_is_transient(work: Path) -> Iterator[None]:
     """A full scratch disk is nobody's mistake in the spec: say where, how much is free, and try again later."""
     try:
         yield
-    except OSError as err:
-        if err.errno not in {errno.ENOSPC, errno.EDQUOT}:
+    except (OSError, SafetensorError) as err:
+        if not _is_disk_full(err):
             raise
         free = shutil.disk_usage(work).free
-        raise TransientError(f"the disk is full: {err.filename or work} ({free:,} bytes free); make room") from err
+        raise TransientError(f"the disk is full: {work} ({free:,} bytes free); make room: {err}") from err
+
+
+def _is_disk_full(err: OSError | SafetensorError) -> bool:
+    """safetensors reports the system's error in words alone, as Rust writes it."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(err, OSError):
+        return err.errno in full
+    return any(f"os error {number})" in str(err) for number in full)

@@ -39,7 +39,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to watch."""
-        self._last = time.monotonic()
+        self.beat()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def beat(self) -> None:
@@ -65,9 +65,11 @@ class Watchdog:
         with self._log.open("a", encoding="utf-8") as stream:
             faulthandler.dump_traceback(file=stream, all_threads=True)
         logger.error("hung: %s", message)
-        self._on_hang(message)
-        logging.shutdown()
-        os._exit(ExitCode.TIMEOUT)
+        try:
+            self._on_hang(message)
+            logging.shutdown()
+        finally:  # also when the store is what hangs
+            os._exit(ExitCode.TIMEOUT)
 
 
 def check_time(*, spent_s: float, limit_s: float) -> None:

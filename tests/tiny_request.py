@@ -55,11 +55,13 @@ class TinySweep:
         self.model: Source = pin_model(str(model), base=model.parent, revision=None)
         self.data: Source = pin_data(str(rows), base=rows.parent, revision=None, files=tuple(SPLITS.values()))
 
-    def trained(self, *, seed: int = 0, learning_rate: float = 5e-3, max_steps: int = 8) -> PlannedTrial:
+    def trained(
+        self, *, seed: int = 0, learning_rate: float = 5e-3, max_steps: int = 8, prompt: PromptTemplate = PROMPT
+    ) -> PlannedTrial:
         """Rank 4 on every linear layer with dropout, validation after every 4 steps."""
         return self._planned(
             kind="lora",
-            prompt=PROMPT,
+            prompt=prompt,
             lora=LoraOptions(r=4, lora_alpha=8, lora_dropout=0.1, target_modules="all-linear"),
             training=TrainingOptions(
                 max_steps=max_steps, per_device_train_batch_size=2, gradient_accumulation_steps=2,

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictStr, model_validator
 
 from controller.spec.vary import Vary
-from job.contract.base import Count, Digest, Flag, Frozen, Integer, Number, Positive, Ratio, Text
+from job.contract.base import Count, Digest, Flag, Frozen, Number, Positive, Ratio, Seed, Text
 from job.contract.config import (
     Dtype,
     EvaluationOptions,
@@ -73,7 +73,7 @@ class DataSection(Frozen):
     """Role to column; without `id` a row is named by its hash. lead-k reads `input`, ROUGE compares with `target`."""
     limits: dict[SplitRole, Positive] = Field(default_factory=dict)
     """Rows kept after the seeded shuffle; absent: all."""
-    seed: Integer = 42
+    seed: Seed = 42
     """Picks the rows; the same in every trial and seed."""
     overflow: Overflow = "error"
     """A row longer than the context: an error, its input cut on one side, or (train rows only) dropped; counted."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from job.contract.base import Count, Flag, Frozen, Integer, Number, Positive, Text
+from job.contract.base import Flag, Frozen, Number, Positive, Seed, Text
 
 __all__ = ["Axis", "RandomRange", "RandomSearch", "VariedValue", "Vary", "written"]
 
@@ -52,7 +52,7 @@ class RandomSearch(Frozen):
 
     n: Positive
     """How many points; more points keep the earlier ones."""
-    seed: Integer = 0
+    seed: Seed = 0
     """Of the draws; the same spec always draws the same points."""
     ranges: Annotated[dict[Text, RandomRange], Field(min_length=1)]
     """Path to range."""
@@ -69,7 +69,7 @@ class Vary(Frozen):
     """Points drawn at random instead of listed."""
     trials: tuple[dict[Text, VariedValue], ...] = ()
     """Single configurations, added as written after all others."""
-    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """Every trained configuration runs once with each."""
     baselines: tuple[Annotated[str, Field(pattern=r"^(zero-shot|lead-[1-9][0-9]?)$")], ...] = ("zero-shot",)
     """`zero-shot`: the base model, once per prompt in use; `lead-3`: the first three lines of the input, once."""

@@ -18,6 +18,7 @@ __all__ = [
     "Number",
     "Positive",
     "Ratio",
+    "Seed",
     "Text",
     "canonical_json",
     "sha256_hex",
@@ -51,6 +52,8 @@ Positive = Annotated[Integer, Field(ge=1)]
 Number = Annotated[float, BeforeValidator(_no_bool_or_text)]
 """A finite number; 1 is 1.0, while "1" and true are errors."""
 Ratio = Annotated[Number, Field(ge=0, le=1)]
+Seed = Annotated[Count, Field(lt=2**63)]
+"""What fits a signed 64-bit integer; the job derives the 32-bit seeds that libraries take (job.seeds)."""
 Flag = StrictBool
 Text = Annotated[StrictStr, AfterValidator(_no_nul)]
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$")]

@@ -15,11 +15,11 @@ from job.contract.base import (
     Digest,
     Flag,
     Frozen,
-    Integer,
     Name,
     Number,
     Positive,
     Ratio,
+    Seed,
     Text,
     canonical_json,
     sha256_hex,
@@ -53,6 +53,8 @@ __all__ = [
 
 IDENTITY_VERSION = 1
 
+_POLYNOMIAL_END = 1e-7  # lr_end of transformers' get_polynomial_decay_schedule_with_warmup
+
 SplitRole = Literal["train", "validation", "test"]
 TrialKind = Literal["lora", "zero-shot", "lead"]
 Overflow = Literal["error", "cut_left", "cut_right", "drop"]
@@ -84,7 +86,7 @@ class DataOptions(Frozen):
     """Role to column; without `id` a row is named by its hash."""
     limits: dict[SplitRole, Positive] = Field(default_factory=dict)
     """Rows kept after the seeded shuffle; absent: all."""
-    seed: Integer = 42
+    seed: Seed = 42
     """Picks the rows; the same in every trial and seed."""
     overflow: Overflow = "error"
     """What happens to a row longer than the context."""
@@ -142,9 +144,9 @@ class TrainingOptions(Frozen):
     """Peak rate."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     """Decoupled decay (AdamW)."""
-    adam_beta1: Ratio = 0.9
+    adam_beta1: Annotated[Ratio, Field(lt=1)] = 0.9
     """Decay of the mean of the gradient."""
-    adam_beta2: Ratio = 0.999
+    adam_beta2: Annotated[Ratio, Field(lt=1)] = 0.999
     """Decay of the mean of its square."""
     adam_epsilon: Annotated[Number, Field(gt=0)] = 1e-8
     """Added to the root of that mean."""
@@ -171,6 +173,8 @@ class TrainingOptions(Frozen):
             raise ValueError("give exactly one of max_steps and num_train_epochs")
         if self.bf16 and self.fp16:
             raise ValueError("bf16 and fp16 exclude each other; set one of them to false")
+        if self.lr_scheduler_type == "polynomial" and self.learning_rate <= _POLYNOMIAL_END:
+            raise ValueError(f"a polynomial schedule ends at {_POLYNOMIAL_END}; learning_rate has to be above that")
         return self
 
 
@@ -225,7 +229,7 @@ class TrialConfig(Frozen):
     evaluation: EvaluationOptions = EvaluationOptions()
     lead_k: Positive | None = None
     """Of lead-k: how many leading lines of the input are the summary."""
-    seed: Count | None = None
+    seed: Seed | None = None
     """Of a trained trial: seeds init, row order and dropout."""
 
     @model_validator(mode="after")
@@ -320,7 +324,7 @@ class PlannedTrial(Frozen):
     label: Text
     """The varied values as written: `prompt=v1, lora.r=8`."""
     kind: TrialKind
-    seed: Count | None
+    seed: Seed | None
     prompt_name: Text | None = None
     """The prompt's name in the spec."""
     config: TrialConfig

@@ -244,6 +244,9 @@ class Result(Frozen):
     versions: dict[str, str]
     provenance: Provenance
     adapter_bytes: Count = 0
+    reused_from: Text | None = None
+    """Key of the attempt that trained the adapter, where this one only evaluated it: steps and tokens are of that one,
+    seconds of this one."""
     started_at: datetime
     finished_at: datetime
     manifest: ManifestReference

@@ -9,6 +9,7 @@ from typing import Any
 
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import MetricValue, ScoredSplit, SettingValue
+from job.prompts import ChatFrame
 
 __all__ = ["model_card"]
 
@@ -59,7 +60,6 @@ model.generation_config = generation
 
 
 def write(row: dict[str, str]) -> str:
-    text = PROMPT.format(**row).rstrip()
 {tokenize}
     with torch.inference_mode():
         output = model.generate(**inputs, generation_config=generation)
@@ -69,10 +69,13 @@ def write(row: dict[str, str]) -> str:
 print(write({example}))
 """
 
-_PLAIN = '    inputs = tokenizer(text, return_tensors="pt")'
+_PLAIN = """\
+    text = PROMPT.format(**row).rstrip()
+    inputs = tokenizer(text, return_tensors="pt")"""
 _CHAT = """\
-    turns = [{"role": "user", "content": text}]
-    inputs = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)"""
+    # The model's chat template around the text, as it was in training.
+    text = {before!r} + PROMPT.format(**row).strip() + {after!r}
+    inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")"""
 
 
 def model_card(
@@ -82,11 +85,13 @@ def model_card(
     metrics: Mapping[ScoredSplit, Mapping[str, MetricValue]],
     generation: Mapping[str, SettingValue],
     fields: tuple[str, ...],
+    frame: ChatFrame | None,
 ) -> str:
     """README.md of the adapter folder.
 
-    `generation` is the recorded GenerationConfig that scored the trial, `fields` the columns of its prompt. No local
-    path appears: a base model from a folder is named by its last part and its digest.
+    `generation` is the recorded GenerationConfig that scored the trial, `fields` the columns of its prompt, `frame`
+    what the chat template puts around it. No local path appears: a base model from a folder is named by its last part
+    and its digest.
     """
     config = trial.config
     prompt, lora = config.prompt, config.lora
@@ -99,7 +104,7 @@ def model_card(
         prompt=prompt.prompt,
         dtype=config.model.dtype,
         generation=_python(_generation_arguments(generation)),
-        tokenize=_CHAT if prompt.chat else _PLAIN,
+        tokenize=_PLAIN if frame is None else _CHAT.format(before=frame.before, after=frame.after),
         example=_python(dict.fromkeys(fields, "...")),
     )
     return _CARD.format(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from job.contract.documents import (
 from job.contract.errors import ResultError, TransientError
 from job.stopping import StopSignal
 from job.store import Keys, Store
+from job.store.hashing import file_sha256
 
 __all__ = ["STORE_PATIENCE_S", "publish_attempt", "publish_result", "with_patience"]
 
@@ -67,7 +67,7 @@ def publish_attempt(
         relative = path.relative_to(folder).as_posix()
         key = Keys.attempt_file(trial.trial_id, attempt, relative)
         with_patience(lambda key=key, path=path: store.upload(key, path), stop=stop)  # type: ignore[misc]  # mypy cannot type a lambda with defaults
-        files.append(ManifestFile(path=relative, size_bytes=path.stat().st_size, sha256=_sha256_of(path)))
+        files.append(ManifestFile(path=relative, size_bytes=path.stat().st_size, sha256=file_sha256(path)))
     manifest = to_json(Manifest(trial_id=trial.trial_id, attempt=attempt, files=tuple(files)))
     key = Keys.manifest(trial.trial_id, attempt)
     with_patience(lambda: store.put(key, manifest), stop=stop)
@@ -95,8 +95,3 @@ def publish_result(store: Store, *, result: Result, stop: StopSignal) -> bool:
 
 def _identity(result: Result) -> tuple[str, str | None, str]:
     return (result.trial_id, result.adapter_id, result.config_id)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,7 +7,6 @@ Limits
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from job.contract.base import canonical_json, sha256_hex
 from job.contract.errors import ConfigurationError, TransientError
+from job.store.hashing import file_sha256
 
 __all__ = ["HashCache", "default_cache"]
 
@@ -49,8 +49,7 @@ class HashCache:
             known = self._recall(before)
             if known is not None:
                 return known
-            with real.open("rb") as reader:
-                digest = hashlib.file_digest(reader, "sha256").hexdigest()
+            digest = file_sha256(real)
             after = _identity(real)
         except OSError as err:
             raise ConfigurationError(f"{path} cannot be read: {err.strerror or err}") from err

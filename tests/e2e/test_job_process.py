@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from tiny_request import TinySweep, tiny_rows
+from tiny_request import PROMPT, TinySweep, tiny_rows
 
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import DATA_LIMIT_BYTES, Failure, Prediction, Result, parse
@@ -53,19 +54,27 @@ class Job:
         return self.process.returncode
 
 
+class Finished(NamedTuple):
+    """A run with a trained trial in it."""
+
+    store: FolderStore
+    trial: PlannedTrial
+    sweep: TinySweep
+
+
 @pytest.fixture(scope="module")
 def sweep(tiny_gpt2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TinySweep:
     return TinySweep(model=tiny_gpt2_folder, rows=tiny_rows(tmp_path_factory.mktemp("rows")))
 
 
 @pytest.fixture(scope="module")
-def finished(sweep: TinySweep, tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderStore, PlannedTrial]:
+def finished(sweep: TinySweep, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run whose one trained trial went straight through, beside both baselines."""
     folder = tmp_path_factory.mktemp("straight")
     trial = sweep.trained()
     job = Job(folder, sweep.request(trial, sweep.zero_shot(), sweep.lead()), attempt="a1")
     assert job.end() == ExitCode.DONE, job.said
-    return FolderStore(folder / "run"), trial
+    return Finished(FolderStore(folder / "run"), trial, sweep)
 
 
 def result_of(store: FolderStore, trial: PlannedTrial) -> Result:
@@ -88,17 +97,15 @@ SAME_AFTER_A_RESUME = (
 )
 
 
-def assert_same_training(store: FolderStore, finished: tuple[FolderStore, PlannedTrial]) -> None:
-    straight, trial = finished
+def assert_same_training(store: FolderStore, finished: Finished) -> None:
+    straight, trial, _ = finished
     for name in SAME_AFTER_A_RESUME:
         assert published(store, trial, name) == published(straight, trial, name), name
     assert not list(store.list(Keys.checkpoints(trial.trial_id))), "checkpoints go after the result"
 
 
-def test_a_request_ends_with_verified_results_of_every_kind(
-    finished: tuple[FolderStore, PlannedTrial], sweep: TinySweep
-) -> None:
-    store, trial = finished
+def test_a_request_ends_with_verified_results_of_every_kind(finished: Finished, sweep: TinySweep) -> None:
+    store, trial, _ = finished
     trained = result_of(store, trial)
     assert (trained.steps, trained.engine) == (8, "reference")
     assert set(trained.metrics["test"]) == {
@@ -114,8 +121,8 @@ def test_a_request_ends_with_verified_results_of_every_kind(
     assert trained.metrics["test"]["completion_loss"].mean < zero_shot.metrics["test"]["completion_loss"].mean
 
 
-def test_no_local_path_is_published(finished: tuple[FolderStore, PlannedTrial], sweep: TinySweep) -> None:
-    store, trial = finished
+def test_no_local_path_is_published(finished: Finished, sweep: TinySweep) -> None:
+    store, trial, _ = finished
     for name in ("adapter/adapter_config.json", "adapter/README.md", "scores.json", "metrics.jsonl"):
         text = published(store, trial, name).decode()
         assert str(Path(sweep.model.location).parent) not in text, name
@@ -123,10 +130,23 @@ def test_no_local_path_is_published(finished: tuple[FolderStore, PlannedTrial], 
     assert config["base_model_name_or_path"] == sweep.model.public_name
 
 
+@pytest.fixture(scope="module")
+def finished_chat(tiny_llama_folder: Path, sweep: TinySweep, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A trial whose prompt goes through the model's chat template."""
+    folder = tmp_path_factory.mktemp("chat")
+    chat = TinySweep(model=tiny_llama_folder, rows=Path(sweep.data.location))
+    trial = chat.trained(prompt=PROMPT.model_copy(update={"prompt": "\n Sum: {dialogue}\n", "chat": True}))
+    job = Job(folder, chat.request(trial), attempt="a1")
+    assert job.end() == ExitCode.DONE, job.said
+    return Finished(FolderStore(folder / "run"), trial, chat)
+
+
+@pytest.mark.parametrize("how", ["plain", "chat"])
 def test_the_snippet_of_the_model_card_repeats_the_stored_predictions_in_a_fresh_process(
-    finished: tuple[FolderStore, PlannedTrial], sweep: TinySweep, tmp_path: Path
+    how: str, request: pytest.FixtureRequest
 ) -> None:
-    store, trial = finished
+    done: Finished = request.getfixturevalue("finished" if how == "plain" else "finished_chat")
+    store, trial, sweep = done
     adapter = Path(store.uri) / Keys.attempt_file(trial.trial_id, "a1", "adapter/README.md")
     found = re.search(r"^```python\n(.*?)^```$", adapter.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert found is not None
@@ -154,10 +174,10 @@ def test_the_snippet_of_the_model_card_repeats_the_stored_predictions_in_a_fresh
     assert same >= 0.99 * len(final)
 
 
-def test_tensorboard_reads_the_published_scalars(finished: tuple[FolderStore, PlannedTrial]) -> None:
+def test_tensorboard_reads_the_published_scalars(finished: Finished) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    store, trial = finished
+    store, trial, _ = finished
     events = EventAccumulator(str(Path(store.uri) / Keys.attempt_file(trial.trial_id, "a1", "events")))
     events.Reload()
     tags = events.Tags()["scalars"]
@@ -165,10 +185,8 @@ def test_tensorboard_reads_the_published_scalars(finished: tuple[FolderStore, Pl
     assert [scalar.step for scalar in events.Scalars("train/loss")] == list(range(1, 9))
 
 
-def test_a_finished_request_run_again_changes_nothing(
-    finished: tuple[FolderStore, PlannedTrial], sweep: TinySweep, tmp_path: Path
-) -> None:
-    store, trial = finished
+def test_a_finished_request_run_again_changes_nothing(finished: Finished, sweep: TinySweep, tmp_path: Path) -> None:
+    store, trial, _ = finished
     before = {item.key: item.etag for item in store.list("")}
     folder = Path(store.uri).parent
     assert Job(folder, sweep.request(trial), attempt="a2").end() == ExitCode.DONE
@@ -179,7 +197,7 @@ def test_a_finished_request_run_again_changes_nothing(
     "moment", ["rows:", "checkpoint saved step=2", "step 4, validation", "checkpoint saved step=8"]
 )
 def test_a_trial_stopped_by_sigterm_exits_85_and_resumes_to_the_same_bytes(
-    moment: str, sweep: TinySweep, finished: tuple[FolderStore, PlannedTrial], tmp_path: Path
+    moment: str, sweep: TinySweep, finished: Finished, tmp_path: Path
 ) -> None:
     trial = sweep.trained()
     first = Job(tmp_path, sweep.request(trial), attempt="a1")
@@ -196,7 +214,7 @@ def test_a_trial_stopped_by_sigterm_exits_85_and_resumes_to_the_same_bytes(
 
 @pytest.mark.parametrize("moment", ["checkpoint saved step=2", "step 4, validation", "checkpoint saved step=6"])
 def test_a_trial_killed_at_once_resumes_to_the_same_bytes(
-    moment: str, sweep: TinySweep, finished: tuple[FolderStore, PlannedTrial], tmp_path: Path
+    moment: str, sweep: TinySweep, finished: Finished, tmp_path: Path
 ) -> None:
     trial = sweep.trained()
     first = Job(tmp_path, sweep.request(trial), attempt="a1")
@@ -220,13 +238,15 @@ def test_sigterm_during_the_imports_ends_with_85(sweep: TinySweep, tmp_path: Pat
 
 
 def test_two_processes_of_one_trial_give_one_result_and_both_succeed(
-    sweep: TinySweep, finished: tuple[FolderStore, PlannedTrial], tmp_path: Path
+    sweep: TinySweep, finished: Finished, tmp_path: Path
 ) -> None:
     trial = sweep.trained()
     jobs = [Job(tmp_path, sweep.request(trial), attempt=attempt) for attempt in ("a1", "a2")]
     assert [job.end() for job in jobs] == [ExitCode.DONE, ExitCode.DONE], [job.said for job in jobs]
     store = FolderStore(tmp_path / "run")
-    assert published(store, trial, "predictions.jsonl") == published(*finished, "predictions.jsonl")
+    assert published(store, trial, "predictions.jsonl") == published(
+        finished.store, finished.trial, "predictions.jsonl"
+    )
 
 
 def test_a_diverging_trial_is_a_permanent_failure_and_its_neighbour_goes_on(sweep: TinySweep, tmp_path: Path) -> None:
@@ -244,9 +264,9 @@ def test_a_diverging_trial_is_a_permanent_failure_and_its_neighbour_goes_on(swee
 
 
 def test_an_existing_adapter_is_evaluated_with_other_settings_and_not_trained_again(
-    finished: tuple[FolderStore, PlannedTrial], sweep: TinySweep
+    finished: Finished, sweep: TinySweep
 ) -> None:
-    store, trial = finished
+    store, trial, _ = finished
     config = trial.config.model_copy(
         update={"generation": trial.config.generation.model_copy(update={"max_new_tokens": 5})}  # type: ignore[union-attr]  # a trained trial has generation
     )
@@ -257,6 +277,7 @@ def test_an_existing_adapter_is_evaluated_with_other_settings_and_not_trained_ag
     assert job.end() == ExitCode.DONE, job.said
     result = result_of(store, other)
     assert result.seconds.train == 0
+    assert result.reused_from == Keys.attempt(trial.trial_id, "a1")
     weights = "adapter/adapter_model.safetensors"
     assert published(store, other, weights) == published(store, trial, weights)
     assert result.metrics["test"]["generated_tokens"].mean <= 5

@@ -18,12 +18,15 @@ from job.contract.config import (
     trial_id,
 )
 from job.contract.documents import MetricValue
+from job.prompts import ChatFrame
 from job.publishing.card import model_card
 
 DIGEST = "sha256:" + "0" * 64
 
 
-def card(prompt: str, *, location: str = "/home/someone/models/base", label: str = "lora.r=8") -> str:
+def card(
+    prompt: str, *, location: str = "/home/someone/models/base", label: str = "lora.r=8", frame: ChatFrame | None = None
+) -> str:
     config = TrialConfig(
         model=ModelOptions(digest=DIGEST),
         data=DataOptions(digest=DIGEST, splits={"train": "t"}, columns={"input": "dialogue", "target": "summary"}),
@@ -43,7 +46,8 @@ def card(prompt: str, *, location: str = "/home/someone/models/base", label: str
         data=Source(kind="path", location="/home/someone/rows", digest=DIGEST),
     )  # fmt: skip
     return model_card(
-        request=request, trial=trial, fields=("dialogue",), generation={"max_new_tokens": 5, "eos_token_id": "1,2"},
+        request=request, trial=trial, fields=("dialogue",), frame=frame,
+        generation={"max_new_tokens": 5, "eos_token_id": "1,2"},
         metrics={"test": {"rougeL": MetricValue(mean=0.5, n=2)}},
     )  # fmt: skip
 
@@ -78,3 +82,9 @@ def test_no_local_path_is_published() -> None:
 
 def test_a_label_cannot_add_a_column_to_a_table() -> None:
     assert "x \\| y" in card("{dialogue}", label="x | y")
+
+
+def test_a_chat_prompt_is_shown_with_the_frame_of_its_template() -> None:
+    code = snippet(card("{dialogue}", frame=ChatFrame("<|im_start|>user\n", "<|im_end|>\n")))
+    compile(code, "card", "exec")
+    assert "'<|im_start|>user\\n' + PROMPT.format(**row).strip() + '<|im_end|>\\n'" in code
