@@ -100,7 +100,9 @@ def _listed(trials: list[PlannedTrial] | tuple[PlannedTrial, ...]) -> str:
 
 def _naming_of_uri(uri: str) -> Naming:
     scheme, separator, rest = uri.rstrip("/").rpartition("://")
-    parts = (rest if separator else _absolute(rest)).rstrip("/").rsplit("/", 2)
+    # Three parts as typed: a bare word would otherwise take root and sweep from the working directory.
+    whole = rest if separator or rest.count("/") < 2 else _absolute(rest)
+    parts = whole.rstrip("/").rsplit("/", 2)
     if len(parts) < 3 or not _SWEEP.fullmatch(parts[1]) or (separator and not parts[0]):
         raise SpecError(f"{uri!r} is neither a spec file nor a run; a run is <store root>/<sweep>/<run>")
     root = f"{scheme}://{parts[0]}" if separator else parts[0] or "/"
