@@ -37,14 +37,26 @@ from job.contract.documents import (
     parse,
     to_json,
 )
-from job.contract.errors import FailureReason, NotFoundError, ResultError, TrialState
+from job.contract.errors import FAILURE_REASONS, FailureReason, NotFoundError, ResultError, TrialState
 from job.store import Keys, Store
 from job.store.results import load_manifest, read_result
 
-__all__ = ["Collected", "LeftTrial", "Measured", "Point", "ScoreTable", "TrialData", "Trouble", "collect"]
+__all__ = [
+    "UNNAMED_STORE",
+    "Collected",
+    "LeftTrial",
+    "Measured",
+    "Point",
+    "ScoreTable",
+    "TrialData",
+    "Trouble",
+    "collect",
+]
 __all__ += ["read_examples", "read_predictions"]
 
 VERIFIED = "verified.json"
+UNNAMED_STORE = "STORE"
+"""Stands for a folder that only the machine at hand knows."""
 _READERS = 8  # reading is waiting for the store
 _NO_CLOCK = datetime.min.replace(tzinfo=UTC)
 
@@ -121,7 +133,7 @@ class Collected:
     plan: Plan
     spec: SweepSpec
     place: str
-    """The run as a command names it."""
+    """The run as a command names it; UNNAMED_STORE in it is for the reader to fill in."""
     trials: tuple[TrialData, ...]
     """In plan order."""
     left: tuple[LeftTrial, ...] = ()
@@ -181,9 +193,10 @@ def read_predictions(store: Store, result: Result, *, split: str, example_ids: f
     """
     manifest = load_manifest(store, result.manifest)
     texts: dict[str, str] = {}
+    quoted = [_STRING.dump_json(example_id) for example_id in sorted(example_ids)]
     for line in _read_file(store, manifest, "predictions.jsonl").splitlines():
         # Most lines are of other rows and steps: look before a model is built.
-        if line and any(example_id.encode() in line for example_id in example_ids):
+        if line and any(example_id in line for example_id in quoted):
             found = parse(Prediction, line, name="predictions.jsonl")
             if (found.split, found.step) == (split, result.steps) and found.example_id in example_ids:
                 texts[found.example_id] = found.text
@@ -218,11 +231,14 @@ def _read_trial(
 
 
 def _trouble(record: TrialRecord, status: TrialStatus) -> Trouble:
-    newest = record.counted_failures[-1] if record.counted_failures else None
-    reason = newest.reason if newest else "result_corrupt"
-    if record.corrupt is not None:
-        return Trouble("result_corrupt", record.corrupt.message, status.attempts)
-    return Trouble(reason, status.text, status.attempts, newest.log_tail if newest else "")
+    """Reason and message as the status has them, with the log of the failure that they are of."""
+    reason: FailureReason = next((known for known in FAILURE_REASONS if known == status.reason), "bug")
+    meant = [
+        failure
+        for failure in record.counted_failures
+        if failure.reason == reason and status.text.startswith(failure.message)
+    ]
+    return Trouble(reason, status.text, status.attempts, meant[-1].log_tail if meant else "")
 
 
 def _measured(store: Store, result: Result) -> Measured:
@@ -244,6 +260,7 @@ def _measured(store: Store, result: Result) -> Measured:
     return Measured(result=result, scores=tables, losses=tuple(losses), evaluations=tuple(evaluations))
 
 
+_STRING = TypeAdapter(str)
 _RECORD: TypeAdapter[StepRecord | EvaluationRecord] = TypeAdapter(
     Annotated[StepRecord | EvaluationRecord, Field(discriminator="kind")]
 )
@@ -302,8 +319,13 @@ def _moments(record: TrialRecord) -> Iterator[datetime]:
 
 
 def _place(store: Store, plan: Plan, spec: SweepSpec) -> str:
-    """What a person types for this run: as the spec has the store's root where that fits, else the whole address."""
+    """What a person types for this run: the address of a bucket, the folder as the spec has it, or UNNAMED_STORE.
+
+    A report is published, so no folder of the machine that wrote it is named.
+    """
     run = f"{plan.sweep}/{plan.run}"
     relative = f"{spec.store.root.rstrip('/').removeprefix('./')}/{run}"
+    if store.uri.startswith("s3://"):
+        return store.uri
     same_end = store.uri.endswith(f"/{relative}") and not relative.startswith(("/", ".", "~"))
-    return relative if same_end else store.uri
+    return relative if same_end else f"{UNNAMED_STORE}/{run}"

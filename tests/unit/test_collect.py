@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import pytest
-from made import GRID, MadeRun, made_run
+from made import GRID, MadeRun, json_lines, made_run
 
 from controller.collect import Collected, collect, read_examples, read_predictions
-from job.contract.documents import DATA_LIMIT_BYTES, Control, Retry, to_json
+from job.contract.documents import DATA_LIMIT_BYTES, Control, Failure, Prediction, Retry, to_json
 from job.contract.errors import ResultError
 from job.store import Keys, Store
 
@@ -60,6 +61,33 @@ def test_a_failed_trial_comes_with_reason_message_and_log(run: MadeRun) -> None:
         1,
         "the end",
     )
+
+
+def test_reason_message_and_log_are_of_the_failure_that_decided(run: MadeRun) -> None:
+    trial = run.trial("B")
+    run.fail(trial, message="the loss was nan", log_tail="step 7 loss nan")
+    later = Failure(
+        trial_id=trial.trial_id, attempt="made-2", reason="crash", permanent=False, exit_code=-11, message="killed",
+        log_tail="Segmentation fault", written_by="controller", at=run.clock + timedelta(seconds=9),
+    )  # fmt: skip
+    run.store.put_once(Keys.failure(trial.trial_id, "made-2"), to_json(later))
+    trouble = collected(run).trials[1].trouble
+    assert trouble is not None
+    assert (trouble.reason, trouble.message, trouble.log_tail) == ("diverged", "the loss was nan", "step 7 loss nan")
+
+
+def test_failures_that_spent_the_attempts_give_the_reason_of_the_newest(run: MadeRun) -> None:
+    trial = run.trial("B")
+    for number, reason in enumerate(("crash", "oom", "timeout"), start=1):
+        failure = Failure.model_validate({
+            "trial_id": trial.trial_id, "attempt": f"made-{number}", "reason": reason, "permanent": False,
+            "exit_code": 1, "message": "it ended", "log_tail": f"log {number}", "written_by": "controller",
+            "at": run.clock + timedelta(seconds=number),
+        })  # fmt: skip
+        run.store.put_once(Keys.failure(trial.trial_id, f"made-{number}"), to_json(failure))
+    trouble = collected(run).trials[1].trouble
+    assert trouble is not None
+    assert (trouble.reason, trouble.message, trouble.log_tail) == ("timeout", "it ended (attempt 3)", "log 3")
 
 
 def test_a_failure_that_a_retry_voided_is_pending(run: MadeRun) -> None:
@@ -169,17 +197,31 @@ def test_trials_of_an_earlier_spec_are_named_with_their_spec(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("root", "expected"), [("runs", "runs/made/main"), ("./deep/runs", "deep/runs/made/main"), ("..", None)]
+    ("root", "expected"),
+    [("runs", "runs/made/main"), ("./deep/runs", "deep/runs/made/main"), ("..", "STORE/made/main")],
 )
-def test_commands_name_the_run_as_the_spec_names_its_store(tmp_path: Path, root: str, expected: str | None) -> None:
+def test_commands_name_the_run_as_the_spec_names_its_store(tmp_path: Path, root: str, expected: str) -> None:
     run = made_run(tmp_path / "one" / "two", ONE + f"store: {{root: {root}}}\n")
-    assert collected(run).place == (expected or run.store.uri)
+    assert collected(run).place == expected
 
 
 def test_texts_are_those_of_the_final_step(run: MadeRun) -> None:
     result = run.finish(run.trial("A"), prediction="a summary")
     texts = read_predictions(run.store, result, split="validation", example_ids=frozenset({"validation-003"}))
     assert texts == {"validation-003": "a summary"}
+
+
+@pytest.mark.parametrize(
+    "example_id", ['say "hi"', "back\\slash", "tab\tline\nend", "\x01\x7f", "\u65e5\u672c \U0001f600", "/"]
+)
+def test_a_text_is_found_whatever_is_in_the_id_of_its_row(run: MadeRun, example_id: str) -> None:
+    lines = [
+        Prediction(example_id=name, split="test", step=12, text=f"of {name}", token_ids=(1,), ended="eos")
+        for name in ("say", example_id, "slash")
+    ]
+    result = run.finish(run.trial("A"), files={"predictions.jsonl": json_lines(lines)})
+    texts = read_predictions(run.store, result, split="test", example_ids=frozenset({example_id}))
+    assert texts == {example_id: f"of {example_id}"}
 
 
 def test_damaged_texts_are_refused(run: MadeRun) -> None:
