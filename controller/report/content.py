@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from controller.collect import Collected, Measured, TrialData
 from controller.report.curves import curves_of
@@ -15,6 +15,7 @@ from controller.report.document import (
     ReportProvenance,
     SampledExample,
     SeedTrial,
+    Spent,
 )
 from controller.report.findings import findings_of, warnings_of
 from controller.report.ranking import Standing
@@ -47,6 +48,7 @@ def build_report(
     provenance = _provenance(collected)
     findings = findings_of(standings, objective)
     warnings = warnings_of(collected, standings, objective=objective, provenance=provenance)
+    configurations = tuple(_configuration(standing, collected, objective) for standing in standings)
     final = all(trial.state in ("succeeded", "failed") for trial in collected.trials)
     return Report(
         sweep=plan.sweep,
@@ -59,7 +61,8 @@ def build_report(
         state="complete" if final else "partial",
         objective=objective,
         setup=setup_of(collected),
-        configurations=tuple(_configuration(standing, spec, objective) for standing in standings),
+        spent=_spent(configurations, price=spec.execution.price_per_gpu_hour),
+        configurations=configurations,
         pending=tuple(_pending(trial) for trial in collected.trials if trial.state in ("pending", "stopped")),
         failures=tuple(_failed(trial, collected.place) for trial in collected.trials if trial.trouble is not None),
         findings=tuple(map(one_line, findings.sentences)),
@@ -71,10 +74,14 @@ def build_report(
     )
 
 
-def _configuration(standing: Standing, spec: SweepSpec, objective: Objective) -> Configuration:
-    planned, measured = standing.planned, standing.measured
+def _configuration(standing: Standing, collected: Collected, objective: Objective) -> Configuration:
+    planned, measured, spec = standing.planned, standing.measured, collected.spec
     results = [seed.result for seed in measured]
     spent = [(result.seconds, result.device.count) for result in results]
+    train_s = sum(seconds.train * count for seconds, count in spent)
+    evaluate_s = sum(seconds.evaluate * count for seconds, count in spent)
+    other_s = sum((seconds.startup + seconds.data + seconds.publish) * count for seconds, count in spent)
+    letters = {trial.planned.trial_id: trial.planned.letter for trial in collected.trials}
     return Configuration(
         letter=planned.letter,
         label=_name(planned.label),
@@ -83,21 +90,31 @@ def _configuration(standing: Standing, spec: SweepSpec, objective: Objective) ->
         prompt=planned.prompt_name,
         values={path: one_line(value) for path, value in values_of(planned, spec).items()},
         rank=standing.rank,
-        trials=tuple(map(_seed, standing.trials)),
+        trials=tuple(_seed(trial, letters) for trial in standing.trials),
         metrics={split: dict(metrics) for split, metrics in standing.metrics.items()},
         metrics_settings=_settings(measured),
         steps=max((result.steps for result in results), default=0),
         train_tokens=sum(result.train_tokens for result in results),
-        train_s=sum(seconds.train * count for seconds, count in spent),
-        evaluate_s=sum(seconds.evaluate * count for seconds, count in spent),
-        other_s=sum((seconds.startup + seconds.data + seconds.publish) * count for seconds, count in spent),
+        train_s=train_s,
+        evaluate_s=evaluate_s,
+        other_s=other_s,
+        cost=_cost(train_s + evaluate_s + other_s, spec.execution.price_per_gpu_hour),
         peak_bytes=max((result.device.peak_bytes for result in results), default=0),
         adapter_bytes=max((result.adapter_bytes for result in results), default=0),
         curves=curves_of(standing, objective),
     )
 
 
-def _seed(trial: TrialData) -> SeedTrial:
+def _spent(configurations: Sequence[Configuration], *, price: float | None) -> Spent:
+    device_s = sum(found.train_s + found.evaluate_s + found.other_s for found in configurations)
+    return Spent(device_s=device_s, price_per_gpu_hour=price, cost=_cost(device_s, price))
+
+
+def _cost(device_s: float, price: float | None) -> float | None:
+    return None if price is None else device_s / 3600 * price
+
+
+def _seed(trial: TrialData, letters: Mapping[str, str]) -> SeedTrial:
     planned, result = trial.planned, trial.measured.result if trial.measured else None
     has_adapter = result is not None and planned.kind == "lora"
     return SeedTrial(
@@ -106,7 +123,14 @@ def _seed(trial: TrialData) -> SeedTrial:
         state=trial.state,
         attempt=result.attempt if result else None,
         adapter_key=Keys.attempt_file(planned.trial_id, result.attempt, "adapter") if result and has_adapter else None,
+        adapter_of=None if result is None or result.reused_from is None else _owner(result.reused_from, letters),
     )
+
+
+def _owner(attempt_key: str, letters: Mapping[str, str]) -> str:
+    """Letter or id of the trial that the attempt at `trials/<trial_id>/attempts/<attempt>/` is of."""
+    trial_id = attempt_key.removeprefix("trials/").split("/")[0]
+    return letters.get(trial_id, _name(trial_id))
 
 
 def _settings(measured: Sequence[Measured]) -> dict[str, dict[str, bool | int | float | str | None]]:

@@ -28,6 +28,7 @@ __all__ = [
     "SampledOutput",
     "SeedTrial",
     "Setup",
+    "Spent",
     "Varied",
 ]
 
@@ -74,7 +75,10 @@ class Metric(Frozen):
 
     mean: Number
     low: Number | None
+    """None where one row, or rows that are all equal, show no spread. No end is outside of the metric's range."""
     high: Number | None
+    half: Number | None
+    """Half the interval as computed: more than `high - mean` where the range cuts it off."""
     rows: Count
     seeds: Positive
 
@@ -89,6 +93,8 @@ class SeedTrial(Frozen):
     attempt: Text | None
     adapter_key: Text | None
     """Where in the run the adapter lies."""
+    adapter_of: Text | None = None
+    """The letter, or the id if it is not of this plan, of the trial that trained the adapter, where it was another."""
 
 
 class CurvePoint(Frozen):
@@ -130,10 +136,12 @@ class Configuration(Frozen):
     train_tokens: Count
     """Summed over seeds."""
     train_s: Number
-    """Device-seconds, summed over seeds."""
+    """Device-seconds, summed over seeds; none for a seed with the adapter of another trial."""
     evaluate_s: Number
     other_s: Number
     """Start-up, data and publishing."""
+    cost: Number | None = None
+    """All of these at the spec's price."""
     peak_bytes: Count
     """The largest of any seed."""
     adapter_bytes: Count
@@ -176,6 +184,16 @@ class SampledExample(Frozen):
     outputs: tuple[SampledOutput, ...]
 
 
+class Spent(Frozen):
+    """What the results took: the attempts that led to them. Failed trials are not in it."""
+
+    device_s: Number
+    """Wall-clock seconds times devices, of every stage."""
+    price_per_gpu_hour: Number | None = None
+    """The spec's, for an hour of any device."""
+    cost: Number | None = None
+
+
 class ReportProvenance(Frozen):
     """What the numbers were made with; more than one entry means that they were mixed."""
 
@@ -195,7 +213,7 @@ class Report(Frozen):
     sweep: Name
     run: Name
     place: Text
-    """The run as commands name it."""
+    """The run as commands name it; STORE in it stands for a folder of the machine that has the store."""
     description: Text
     success: Text
     spec_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -205,6 +223,7 @@ class Report(Frozen):
     """Complete: every trial has a result or has failed for good."""
     objective: Objective
     setup: Setup
+    spent: Spent
     configurations: tuple[Configuration, ...]
     """Those with the objective first, best first, baselines at their place; then the others in order of letter."""
     pending: tuple[Text, ...] = ()

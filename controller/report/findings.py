@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 from controller.collect import Collected, Measured
 from controller.report.document import Objective, ReportProvenance
-from controller.report.numbers import plus_minus, spoken, written_number
+from controller.report.numbers import listed, plus_minus, spoken, written_number
 from controller.report.ranking import Standing
 from controller.report.reach import Reach, counted
 from controller.report.setup import dropped_between
+from controller.spec.warnings import REGRESSION_IS_NOT_JUDGED
 
 __all__ = ["Findings", "findings_of", "warnings_of"]
-
-_LISTED = 8  # names in one sentence
 
 
 class Findings(NamedTuple):
@@ -34,15 +33,18 @@ def findings_of(standings: Sequence[Standing], objective: Objective) -> Findings
     if not ranked:
         return Findings(tuple(_nothing_ranked(standings, objective)))
     reach = Reach.of(ranked)
-    sentences = (_first(ranked, objective), *_against_baselines(standings, objective))
-    return Findings(sentences, reach=reach.sentences(), small=reach.small)
+    counts = tuple(_against_baselines(standings, objective))
+    caveat = ("These counts compare means alone: no test says whether a difference is more than chance.",)
+    sentences = (_first(ranked, objective), *counts, *(caveat if counts else ()))
+    return Findings(sentences, reach=(*reach.sentences(), *_picked(ranked, objective)), small=reach.small)
 
 
 def warnings_of(
     collected: Collected, standings: Sequence[Standing], *, objective: Objective, provenance: ReportProvenance
 ) -> tuple[str, ...]:
     """What a reader has to know before trusting the ranking, the gravest first."""
-    return (
+    regression = (REGRESSION_IS_NOT_JUDGED,) if collected.spec.regression is not None else ()
+    sentences = (
         *_mixed(provenance),
         *_without_objective(standings, objective),
         *_seeds_missing(standings),
@@ -52,8 +54,10 @@ def warnings_of(
         *_left_the_grid(collected),
         *(f"{label}: came out as a trial already listed, and is counted once" for label in collected.plan.duplicates),
         *collected.plan.warnings,
+        *regression,
         *collected.notes,
     )
+    return tuple(dict.fromkeys(sentences))  # the plan may have warned of the same
 
 
 def _nothing_ranked(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
@@ -82,8 +86,20 @@ def _first(ranked: Sequence[Standing], objective: Objective) -> str:
     if len(tied) == len(ranked) > 1:
         return f"All {len(ranked)} trained configurations have the same mean {where}: {written_number(best.mean)}."
     if len(tied) > 1:
-        return f"{_listed(tied)} share the first rank by mean {where}: {written_number(best.mean)}."
+        return f"{listed(tied)} share the first rank by mean {where}: {written_number(best.mean)}."
     return f"{tied[0]} ranks first by mean {where}: {plus_minus(best)}."
+
+
+def _picked(ranked: Sequence[Standing], objective: Objective) -> Iterator[str]:
+    """That the best of several looks better than it is (Smith and Winkler 2006, The Optimizer's Curse)."""
+    if ranked[-1].rank == 1:  # the only one, or all are equal: there was nothing to pick
+        return
+    others = [split for split in ranked[0].metrics if split != objective.split]
+    free = f"; its mean on {' and '.join(others)} is free of that choice" if others else ""
+    yield (
+        f"The first of {len(ranked)} means on {objective.split} is picked for being the best, so it likely flatters "
+        f"its configuration{free}."
+    )
 
 
 def _against_baselines(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
@@ -142,7 +158,7 @@ def _mixed(provenance: ReportProvenance) -> Iterator[str]:
 def _without_objective(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
     missing = [s.planned.letter for s in standings if s.trained and s.measured and s.objective is None]
     if missing:
-        yield f"{_listed(missing)}: no {spoken(objective.metric)} on {objective.split} in the results, so not ranked."
+        yield f"{listed(missing)}: no {spoken(objective.metric)} on {objective.split} in the results, so not ranked."
 
 
 def _seeds_missing(standings: Sequence[Standing]) -> Iterator[str]:
@@ -164,14 +180,14 @@ def _rows_differ(standings: Sequence[Standing], objective: Objective) -> Iterato
     if len(by_rows) > 1:
         usual, _ = by_rows.most_common(1)[0]
         odd = [letter for ids, found in letters.items() if ids != usual for letter in found]
-        yield f"{_listed(odd)}: scored on other {objective.split} rows than the rest, so the means are not comparable."
+        yield f"{listed(odd)}: scored on other {objective.split} rows than the rest, so the means are not comparable."
 
 
 def _completions_differ(standings: Sequence[Standing]) -> Iterator[str]:
     prompts = {s.planned.prompt_name: s.planned.config.prompt for s in standings if s.planned.config.prompt}
     forms = {(prompt.completion, prompt.chat) for prompt in prompts.values() if prompt is not None}
     if len(forms) > 1:
-        names = _listed([str(name) for name in prompts])
+        names = listed([str(name) for name in prompts])
         yield f"Completion loss is per token of the completion; {names} complete differently, so compare it within one."
 
 
@@ -187,11 +203,5 @@ def _left_the_grid(collected: Collected) -> Iterator[str]:
     for spec_sha256, labels in by_spec.items():
         yield (
             f"{counted(len(labels), 'finished trial')} of the earlier spec {spec_sha256[:12]} left the grid with spec "
-            f"{collected.plan.spec_sha256[:12]} and are not ranked: {_listed(labels, separator='; ')}."
+            f"{collected.plan.spec_sha256[:12]} and are not ranked: {listed(labels, separator='; ')}."
         )
-
-
-def _listed(names: Sequence[str], *, separator: str = ", ") -> str:
-    unique = list(dict.fromkeys(names))
-    more = len(unique) - _LISTED
-    return separator.join(unique[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -14,7 +14,17 @@ from controller.report import numbers
 from controller.report.brief import brief
 from controller.report.document import Configuration, Report
 from controller.report.svg import charts_of, key_of, whiskers_of
-from controller.report.words import baseline_words, headline, rows_words, short_label, splits_of, trial_words
+from controller.report.words import (
+    baseline_words,
+    headline,
+    rows_words,
+    short_label,
+    spent_words,
+    splits_of,
+    store_words,
+    train_words,
+    trial_words,
+)
 from job.contract.documents import ScoredSplit
 
 __all__ = ["html_report"]
@@ -36,8 +46,11 @@ _ENVIRONMENT.filters.update(
     arrow=numbers.arrow,
     better=numbers.better,
     kind=baseline_words,
+    money=numbers.money,
+    train=train_words,
 )
 _ENVIRONMENT.globals.update(trial_words=trial_words)
+_ENVIRONMENT.tests.update(without_spread=numbers.has_no_spread)
 
 
 def html_report(whole: Report) -> str:
@@ -55,6 +68,8 @@ def html_report(whole: Report) -> str:
         style=Markup(style),  # noqa: S704  (a file of this package)
         policy=_policy(style),
         headline=headline(whole),
+        spent_words=spent_words(report),
+        store_words=store_words(report),
         left_out=shown.left_out,
         failures_left_out=shown.failures_left_out,
         failed=len(whole.failures),

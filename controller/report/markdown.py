@@ -10,10 +10,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from controller.report.brief import Brief, brief
 from controller.report.document import Configuration, Report
-from controller.report.numbers import arrow, bytes_written, metric_names, plus_minus, seconds, title
+from controller.report.numbers import arrow, bytes_written, metric_names, money, plus_minus, seconds, title
+from controller.report.series import few_steps, series_of
 from controller.report.svg import DRAWN
 from controller.report.text import one_line
-from controller.report.words import baseline_words, headline, rows_words, splits_of, trial_words
+from controller.report.words import (
+    baseline_words,
+    headline,
+    rows_words,
+    spent_words,
+    splits_of,
+    store_words,
+    train_words,
+    trial_words,
+)
 from job.contract.documents import ScoredSplit
 
 __all__ = ["code", "fenced", "markdown_report", "prose"]
@@ -23,6 +33,7 @@ _AT_THE_START = re.compile(r"^(?:[-+=#>]|\d+(?=[.)]))")
 _MENTION = re.compile(r"([@#])(?=\w)")
 _ZERO_WIDTH = "\N{ZERO WIDTH SPACE}"
 _DASH = "\N{EN DASH}"
+_CURVE_ROWS = 12
 
 
 def markdown_report(whole: Report) -> str:
@@ -107,11 +118,14 @@ def _ranking(report: Report) -> Iterator[str]:
         names = metric_names(sorted(found), objective=goal.metric)
         header = ["Rank", "", "Configuration", *(f"{title(name)} {arrow(name)}".strip() for name in names)]
         rows = (_ranking_row(configuration, split, names, ranks=ranks) for configuration in shown)
-        yield _table([*header, "Train s", "Evaluate s"] if ranks else header, rows, numbers_from=3)
+        costs = ["Train s", "Evaluate s", *([] if report.spent.cost is None else ["Cost"])]
+        yield _table([*header, *costs] if ranks else header, rows, numbers_from=3)
         yield (
             f"{prose(rows_words(shown, split))} \N{PLUS-MINUS SIGN} is half a 95 % interval of the mean"
             f"{'; seconds are device-seconds over all seeds' if ranks else ''}. *Baselines* have no rank."
         )
+        if ranks:
+            yield prose(spent_words(report))
 
 
 def _ranking_row(configuration: Configuration, split: ScoredSplit, names: Sequence[str], *, ranks: bool) -> list[str]:
@@ -120,7 +134,8 @@ def _ranking_row(configuration: Configuration, split: ScoredSplit, names: Sequen
     numbers = [plus_minus(metrics[name], name) if name in metrics else _DASH for name in names]
     row = [str(configuration.rank or _DASH), configuration.letter, label, *numbers]
     if ranks:
-        row += [seconds(configuration.train_s) if configuration.steps else _DASH, seconds(configuration.evaluate_s)]
+        row += [prose(train_words(configuration)) or _DASH, seconds(configuration.evaluate_s)]
+        row += [] if configuration.cost is None else [money(configuration.cost)]
     return row
 
 
@@ -136,6 +151,8 @@ def _failures(shown: Brief) -> Iterator[str]:
     yield f"## Failed trials ({len(failures) + shown.failures_left_out:,})"
     if shown.failures_left_out:
         yield f"The first {len(failures)}; report.json has all of them."
+    if note := store_words(shown.report):
+        yield prose(note)
     for failed in failures:
         attempts = f", {failed.attempts} failed attempts" if failed.attempts > 1 else ""
         name = trial_words(failed.letter, failed.seed)
@@ -187,27 +204,18 @@ def _configurations(report: Report) -> Iterator[str]:
 
 
 def _curves(report: Report) -> Iterator[str]:
-    drawn = [configuration for configuration in report.configurations if configuration.curves][:DRAWN]
-    for split, metric in dict.fromkeys((curve.split, curve.metric) for found in drawn for curve in found.curves):
-        columns = {
-            found.letter: {point.step: point.value for point in curve.points}
-            for found in drawn
-            for curve in found.curves
-            if (curve.split, curve.metric) == (split, metric)
-        }
-        steps = sorted({step for column in columns.values() for step in column})
+    kinds = dict.fromkeys((curve.split, curve.metric) for found in report.configurations for curve in found.curves)
+    for split, metric in kinds:
+        drawn = [line for line in series_of(report, split, metric) if not line.level][:DRAWN]
+        columns = {line.configuration.letter: dict(line.points) for line in drawn}
         rows = [
             [str(step), *(f"{column[step]:.3f}" if step in column else _DASH for column in columns.values())]
-            for step in _few(steps)
+            for step in few_steps(drawn, _CURVE_ROWS)
         ]
         yield f"## {'Training loss' if split == 'train' else f'{title(metric)} on {split}'} by step"
         yield _table(["Step", *columns], rows, numbers_from=0)
-
-
-def _few(steps: Sequence[int], count: int = 12) -> list[int]:
-    """At most `count` of the steps, evenly spread, the last one among them."""
-    stride = -(-len(steps) // count) or 1
-    return sorted(steps[::-1][::stride])
+        if any(column.get(0) is not None for column in columns.values()):
+            yield "Step 0 is the zero-shot baseline of the prompt."
 
 
 def _examples(report: Report) -> Iterator[str]:

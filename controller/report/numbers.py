@@ -8,11 +8,15 @@ from controller.report.document import Metric
 from job.contract.metric_names import DIRECTIONS
 
 __all__ = [
+    "NO_SPREAD",
     "arrow",
     "better",
     "bytes_written",
     "half_width",
+    "has_no_spread",
+    "listed",
     "metric_names",
+    "money",
     "plus_minus",
     "seconds",
     "spoken",
@@ -29,6 +33,8 @@ _TITLES = {
     "completion_loss": "Completion loss",
     "generated_tokens": "Generated tokens",
 }
+NO_SPREAD = "no spread"
+_LISTED = 8  # names in one sentence
 _DIGITS = {"generated_tokens": 1}
 
 
@@ -66,19 +72,39 @@ def written_number(value: float, name: str = "") -> str:
 
 def half_width(metric: Metric, name: str = "") -> str:
     """Half the 95 % interval, as `0.021`; empty where there is no interval."""
-    return "" if metric.high is None else written_number(metric.high - metric.mean, name)
+    return "" if metric.half is None else written_number(metric.half, name)
 
 
 def plus_minus(metric: Metric, name: str = "") -> str:
-    """`0.231 \N{PLUS-MINUS SIGN} 0.021`, or the mean alone."""
-    half = half_width(metric, name)
+    """`0.231 \N{PLUS-MINUS SIGN} 0.021`, `0.231 (no spread)` where all rows are equal, or the mean of a single row."""
     mean = written_number(metric.mean, name)
-    return f"{mean} \N{PLUS-MINUS SIGN} {half}" if half else mean
+    if half := half_width(metric, name):
+        return f"{mean} \N{PLUS-MINUS SIGN} {half}"
+    return f"{mean} ({NO_SPREAD})" if has_no_spread(metric) else mean
+
+
+def has_no_spread(metric: Metric) -> bool:
+    """Whether there are rows, and they are all equal."""
+    return metric.half is None and metric.rows > 1
+
+
+def listed(names: Sequence[str], *, separator: str = ", ") -> str:
+    """The names without repeats, of many the first few and how many more."""
+    unique = list(dict.fromkeys(names))
+    more = len(unique) - _LISTED
+    return separator.join(unique[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def seconds(value: float) -> str:
     """Seconds without decimals from ten on."""
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def money(value: float | None) -> str:
+    """An amount in whatever currency the price was; a small one with three digits that say something."""
+    if value is None:
+        return ""
+    return f"{value:,.2f}" if value >= 0.995 or value == 0 else f"{value:#.3g}"
 
 
 def bytes_written(count: int) -> str:

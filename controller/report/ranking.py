@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +16,26 @@ from controller.report.document import Metric, Objective
 from controller.stats.intervals import Interval, mean_interval, ratio_interval
 from job.contract.config import PlannedTrial
 from job.contract.documents import ScoredSplit
+from job.contract.metric_names import ALWAYS, METRIC_GROUPS
 
 __all__ = ["Standing", "standings"]
 
+
+class _Range(NamedTuple):
+    """From the lowest to the highest value of a metric."""
+
+    low: float
+    high: float
+
+
 _RATIOS: Mapping[str, tuple[str, str]] = {"completion_loss": ("completion_nll", "target_tokens")}
 """Headline number to the per-example scores whose sums it divides."""
+_ANY = _Range(-math.inf, math.inf)
+_RANGES: Mapping[str, _Range] = {
+    **dict.fromkeys(METRIC_GROUPS["rouge"], _Range(0.0, 1.0)),
+    **dict.fromkeys(ALWAYS, _Range(0.0, math.inf)),
+}
+"""Values that a metric can have; a symmetric interval of a few rows may reach beyond them."""
 _PARTS = frozenset(part for parts in _RATIOS.values() for part in parts)
 _SAME = 12  # decimals; means of the same scores differ only by the order of their addition
 
@@ -105,7 +122,7 @@ def _metrics(tables: Sequence[ScoreTable]) -> dict[str, Metric]:
     for name, (above, below) in _RATIOS.items():
         if above in columns and below in columns and columns[below].sum() > 0:
             found[name] = ratio_interval(columns[above], columns[below])
-    return {name: _metric(interval) for name, interval in found.items()}
+    return {name: _metric(interval, range_of=_RANGES.get(name, _ANY)) for name, interval in found.items()}
 
 
 def _common_rows(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
@@ -123,5 +140,13 @@ def _column(table: ScoreTable, name: str, rows: tuple[str, ...]) -> NDArray[np.f
     return table.values[name][[place[example_id] for example_id in rows]]
 
 
-def _metric(interval: Interval) -> Metric:
-    return Metric(mean=interval.mean, low=interval.low, high=interval.high, rows=interval.rows, seeds=interval.seeds)
+def _metric(interval: Interval, *, range_of: _Range) -> Metric:
+    mean, low, high = interval.mean, interval.low, interval.high
+    return Metric(
+        mean=mean,
+        low=None if low is None else max(low, range_of.low),
+        high=None if high is None else min(high, range_of.high),
+        half=None if high is None else high - mean,
+        rows=interval.rows,
+        seeds=interval.seeds,
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from controller.report.document import Metric
+from controller.report.numbers import has_no_spread, listed
 from controller.report.ranking import Standing
 
 __all__ = ["Reach", "counted"]
@@ -24,6 +25,8 @@ class Reach(NamedTuple):
     """Trained configurations beside the first."""
     overlapping: int
     """Of those, with an interval that shares a value with the first one's."""
+    without_spread: tuple[str, ...] = ()
+    """Letters of those whose rows all have the same score, which leaves them without an interval."""
 
     @classmethod
     def of(cls, ranked: Sequence[Standing]) -> Reach:
@@ -35,12 +38,19 @@ class Reach(NamedTuple):
             seeds=min(metric.seeds for metric in metrics),
             others=len(metrics) - 1,
             overlapping=sum(_overlap(metrics[0], other) for other in metrics[1:]),
+            without_spread=tuple(
+                standing.planned.letter
+                for standing in ranked
+                if standing.objective is not None and has_no_spread(standing.objective)
+            ),
         )
 
     @property
     def small(self) -> bool:
         """Whether these intervals leave it open which configuration is the best."""
-        return self.others > 0 and (self.seeds < 2 or self.overlapping > 0)
+        return self.others > 0 and (
+            self.seeds < 2 or self.rows < 2 or self.overlapping > 0 or bool(self.without_spread)
+        )
 
     def sentences(self) -> tuple[str, ...]:
         """The size first, then why it is too small, or what even a large one does not say."""
@@ -60,6 +70,9 @@ class Reach(NamedTuple):
         elif self.overlapping:
             others = counted(self.others, "other trained configuration")
             yield f"The 95 % interval of {self.first} overlaps those of {self.overlapping} of the {others}."
+        if self.without_spread:
+            whose = listed(self.without_spread)
+            yield f"{whose}: all rows have the same score, so there is no spread and no interval."
         if self.seeds < 2:
             whose = "these adapters, not these configurations" if self.others else "this adapter, not its configuration"
             yield f"With one seed the numbers are about {whose}: another seed gives other adapters."
@@ -72,5 +85,5 @@ def counted(number: int, noun: str) -> str:
 
 def _overlap(one: Metric, other: Metric) -> bool:
     if one.low is None or one.high is None or other.low is None or other.high is None:
-        return True
+        return False
     return one.low <= other.high and other.low <= one.high

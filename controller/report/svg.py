@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from controller.report.document import Configuration, Curve, Report
+from controller.report.document import Report
 from controller.report.numbers import better, title, written_number
+from controller.report.series import Series, few_steps, series_of
 
 __all__ = ["DRAWN", "Chart", "Line", "Tick", "Whisker", "charts_of", "key_of", "whiskers_of"]
 
@@ -84,14 +85,6 @@ class Whisker(NamedTuple):
     high: float
 
 
-class _Series(NamedTuple):
-    """What is drawn, in the units of the data."""
-
-    configuration: Configuration
-    points: tuple[tuple[int, float], ...]
-    level: bool = False
-
-
 class _Scale(NamedTuple):
     """Data to coordinates along one axis."""
 
@@ -140,7 +133,7 @@ def whiskers_of(report: Report, split: str, metric: str) -> dict[str, Whisker]:
 
 
 def _chart(report: Report, split: str, metric: str) -> Chart:
-    series = _series(report, split, metric)
+    series = series_of(report, split, metric)
     x_low = min(step for line in series for step, _ in line.points)
     x_high = max(step for line in series for step, _ in line.points)
     values = [value for line in series for _, value in line.points]
@@ -163,37 +156,7 @@ def _chart(report: Report, split: str, metric: str) -> Chart:
     )
 
 
-def _series(report: Report, split: str, metric: str) -> list[_Series]:
-    """Trained configurations in the order of the ranking, then the levels of the baselines."""
-    levels = {} if split == "train" else _levels(report, metric)
-    zero_shots = {found.prompt: value for found, value in levels.values() if found.kind == "zero-shot"}
-    series = []
-    for found in report.configurations:
-        for curve in found.curves:
-            if (curve.split, curve.metric) == (split, metric):
-                series.append(_Series(found, _from_zero(curve, zero_shots.get(found.prompt))))
-    last = max((line.points[-1][0] for line in series), default=1)
-    first = 0 if zero_shots else min((line.points[0][0] for line in series), default=0)
-    flat = [_Series(found, ((first, value), (last, value)), level=True) for found, value in levels.values()]
-    return [*series, *flat]
-
-
-def _levels(report: Report, metric: str) -> dict[str, tuple[Configuration, float]]:
-    baselines = [found for found in report.configurations if found.kind != "lora"]
-    return {
-        found.letter: (found, found.metrics["validation"][metric].mean)
-        for found in baselines
-        if metric in found.metrics.get("validation", {})
-    }
-
-
-def _from_zero(curve: Curve, zero_shot: float | None) -> tuple[tuple[int, float], ...]:
-    """The curve, from the untrained model on: nothing is evaluated at step 0, as the baseline already was."""
-    points = tuple((point.step, point.value) for point in curve.points)
-    return points if zero_shot is None or points[0][0] == 0 else ((0, zero_shot), *points)
-
-
-def _lines(series: Sequence[_Series], x: _Scale, y: _Scale, *, styles: Mapping[str, int]) -> tuple[Line, ...]:
+def _lines(series: Sequence[Series], x: _Scale, y: _Scale, *, styles: Mapping[str, int]) -> tuple[Line, ...]:
     ends = [Dot(x(line.points[-1][0]), y(line.points[-1][1])) for line in series]
     named = [index for index, line in enumerate(series) if line.level or line.configuration.letter in styles]
     label_ys = dict(zip(named, _apart([ends[index].y for index in named], low=y.end, high=y.start), strict=True))
@@ -262,7 +225,7 @@ def _tick_text(value: float, ticks: Sequence[float]) -> str:
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _description(heading: str, series: Sequence[_Series]) -> str:
+def _description(heading: str, series: Sequence[Series]) -> str:
     """What a reader who does not see the plot has to know; the table has the rest."""
     trained = [line for line in series if not line.level]
     highest = max(trained, key=lambda line: line.points[-1][1])
@@ -273,18 +236,16 @@ def _description(heading: str, series: Sequence[_Series]) -> str:
     return f"{text} Baselines: {', '.join(levels)}." if levels else text
 
 
-def _ending(line: _Series) -> str:
+def _ending(line: Series) -> str:
     return f"{line.configuration.letter} {written_number(line.points[-1][1])}"
 
 
-def _rows(series: Sequence[_Series]) -> tuple[tuple[str, ...], ...]:
-    """The values at up to _TABLE_ROWS steps, the last one among them; a level stands in every row."""
-    steps = sorted({step for line in series if not line.level for step, _ in line.points}, reverse=True)
-    stride = -(-len(steps) // _TABLE_ROWS) or 1
+def _rows(series: Sequence[Series]) -> tuple[tuple[str, ...], ...]:
+    """The values at up to _TABLE_ROWS steps, the first and last among them; a level stands in every row."""
     values = [dict(line.points) for line in series]
-    return tuple((f"{step:,}", *_cells(series, values, step)) for step in reversed(steps[::stride]))
+    return tuple((f"{step:,}", *_cells(series, values, step)) for step in few_steps(series, _TABLE_ROWS))
 
 
-def _cells(series: Sequence[_Series], values: Iterable[Mapping[int, float]], step: int) -> tuple[str, ...]:
+def _cells(series: Sequence[Series], values: Iterable[Mapping[int, float]], step: int) -> tuple[str, ...]:
     found = [line.points[-1][1] if line.level else at.get(step) for line, at in zip(series, values, strict=True)]
     return tuple("\N{EN DASH}" if value is None else written_number(value) for value in found)

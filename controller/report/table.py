@@ -26,7 +26,7 @@ def csv_report(report: Report) -> str:
         cells = [*_fixed(configuration), *(configuration.values.get(path, "") for path in dict.fromkeys(paths))]
         for split, name in measured:
             metric = configuration.metrics.get(split, {}).get(name)
-            cells += ["", "", "", ""] if metric is None else [metric.mean, metric.low, metric.high, metric.rows]
+            cells += [""] * 5 if metric is None else [metric.mean, metric.half, metric.low, metric.high, metric.rows]
         writer.writerow([_harmless(cell) for cell in cells])
     return text.getvalue()
 
@@ -45,6 +45,8 @@ _FIXED = (
     "train_device_s",
     "evaluate_device_s",
     "other_device_s",
+    "cost",
+    "adapter_of",
     "peak_bytes",
     "adapter_bytes",
 )
@@ -66,13 +68,15 @@ def _fixed(configuration: Configuration) -> list[object]:
         configuration.train_s,
         configuration.evaluate_s,
         configuration.other_s,
+        configuration.cost,
+        " ".join(dict.fromkeys(trial.adapter_of for trial in trials if trial.adapter_of)),
         configuration.peak_bytes,
         configuration.adapter_bytes,
     ]
 
 
 def _columns(split: str, name: str) -> tuple[str, ...]:
-    return tuple(f"{split}.{name}{part}" for part in ("", ".low", ".high", ".rows"))
+    return tuple(f"{split}.{name}{part}" for part in ("", ".half", ".low", ".high", ".rows"))
 
 
 def _harmless(cell: object) -> object:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 
 from controller.report.document import Configuration, Report
-from controller.report.numbers import arrow, metric_names, plus_minus, seconds, title, written_number
+from controller.report.numbers import arrow, metric_names, money, plus_minus, seconds, title, written_number
 from controller.report.text import one_line
-from controller.report.words import headline, rows_words, short_label
+from controller.report.words import headline, rows_words, short_label, spent_words, train_words
 
 __all__ = ["ranked_table"]
 
@@ -41,6 +41,7 @@ def ranked_table(report: Report, width: int) -> str:
     if len(report.configurations) > ROWS:
         lines.append(f"and {len(report.configurations) - ROWS} more in report.csv")
     lines += [one_line(sentence) for sentence in (*report.findings, *report.reach)]
+    lines += [spent_words(report)] if measured else []
     lines += [f"note: {one_line(sentence)}" for sentence in report.warnings]
     return "\n".join(lines) + "\n"
 
@@ -85,9 +86,12 @@ def _numbers(shown: Sequence[Configuration], report: Report) -> list[_Column]:
         columns.append(_column(f"{title(name)} {arrow(name)}".strip(), cells))
     done = [any(trial.state == "succeeded" for trial in found.trials) for found in shown]
     spent = zip(shown, done, strict=True)
-    columns.append(_column("train s", [seconds(c.train_s) if ok and c.steps else _DASH for c, ok in spent]))
+    columns.append(_column("train s", [one_line(train_words(c)) if ok and c.steps else _DASH for c, ok in spent]))
     spent = zip(shown, done, strict=True)
     columns.append(_column("evaluate s", [seconds(c.evaluate_s) if ok else _DASH for c, ok in spent]))
+    if report.spent.cost is not None:
+        spent = zip(shown, done, strict=True)
+        columns.append(_column("cost", [money(c.cost) if ok else _DASH for c, ok in spent]))
     return columns
 
 

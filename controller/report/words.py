@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controller.collect import UNNAMED_STORE
 from controller.report.document import Configuration, Report
+from controller.report.numbers import money, seconds
 from job.contract.documents import ScoredSplit
 
-__all__ = ["baseline_words", "headline", "rows_words", "short_label", "splits_of", "trial_words"]
+__all__ = ["baseline_words", "headline", "rows_words", "short_label", "spent_words", "splits_of"]
+__all__ += ["store_words", "train_words", "trial_words"]
 
 
 def headline(report: Report) -> str:
@@ -49,6 +52,33 @@ def splits_of(report: Report) -> tuple[ScoredSplit, ...]:
 def trial_words(letter: str, seed: int | None) -> str:
     """A trial as people call it."""
     return letter if seed is None else f"{letter}, seed {seed}"
+
+
+def train_words(configuration: Configuration) -> str:
+    """Device-seconds of training, and whose adapter it is where it was not trained here; empty for a baseline."""
+    if not configuration.steps:
+        return ""
+    done = [trial for trial in configuration.trials if trial.state == "succeeded"]
+    owners = dict.fromkeys(trial.adapter_of for trial in done if trial.adapter_of is not None)
+    spent = [] if owners and all(trial.adapter_of for trial in done) else [seconds(configuration.train_s)]
+    return ", ".join([*spent, *(f"adapter of {owner}" for owner in owners)])
+
+
+def spent_words(report: Report) -> str:
+    """What all results took, in device-seconds and, where the spec has a price, in money."""
+    spent = report.spent
+    took = f"All results together took {seconds(spent.device_s)} device-seconds ({spent.device_s / 3600:,.2f} hours)"
+    if spent.cost is not None:
+        took += f" and cost {money(spent.cost)} at {money(spent.price_per_gpu_hour)} per device-hour"
+    return f"{took}; attempts of trials without a result are not counted."
+
+
+def store_words(report: Report) -> str:
+    """What the reader has to fill in in commands; empty where they can be typed as they are."""
+    named = report.place.startswith(f"{UNNAMED_STORE}/")
+    return (
+        f"In commands, {UNNAMED_STORE} stands for the folder that the run was started with (--store)." if named else ""
+    )
 
 
 def baseline_words(configuration: Configuration) -> str:

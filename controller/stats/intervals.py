@@ -29,10 +29,12 @@ from scipy import stats
 __all__ = ["Interval", "mean_interval", "ratio_interval"]
 
 LEVEL = 0.95
+_NOISE = 1e-12
+"""Of the largest number: equal scores differ by less after sums in another order."""
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval; low and high are None where one row says nothing about the spread."""
+    """A mean with its 95 % interval; low and high are None where one row, or equal rows, show no spread."""
 
     mean: float
     low: float | None
@@ -74,8 +76,9 @@ def _interval(mean: float, deviations: NDArray[np.float64], *, seeds: int, rows:
     if seeds > 1:
         parts.append((float(deviations.mean(axis=1).var(ddof=1)) / seeds, seeds - 1))
     variance = sum(part for part, _ in parts)
-    if variance == 0:
-        return Interval(mean=mean, low=mean, high=mean, rows=rows, seeds=seeds, df=float(rows - 1))
+    if variance**0.5 <= _NOISE * max(abs(mean), float(abs(deviations).max())):
+        # A width of zero would claim certainty that a handful of equal scores does not give.
+        return Interval(mean=mean, low=None, high=None, rows=rows, seeds=seeds, df=None)
     df = variance**2 / sum(part**2 / freedom for part, freedom in parts)
     half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * variance**0.5
     return Interval(mean=mean, low=mean - half, high=mean + half, rows=rows, seeds=seeds, df=df)

@@ -64,13 +64,11 @@ def test_the_mean_is_the_plain_mean_and_lies_within_its_interval(scores: Table) 
     found = mean_interval(scores)
     assert found.mean == pytest.approx(scores.mean(), abs=1e-9)
     assert (found.seeds, found.rows) == scores.shape
-    if found.rows == 1:
+    if found.rows == 1 or np.ptp(scores) == 0:
         assert found.low is None
         assert found.high is None
-    else:
-        assert found.low is not None
-        assert found.high is not None
-        assert found.low <= found.mean <= found.high
+    elif found.low is not None and found.high is not None:
+        assert found.low < found.mean < found.high
 
 
 @given(TABLES)
@@ -114,9 +112,24 @@ def test_one_row_says_nothing_about_the_spread() -> None:
     assert (found.low, found.high, found.df) == (None, None, None)
 
 
-def test_equal_scores_give_an_interval_of_no_width() -> None:
-    found = mean_interval(np.full((2, 9), 0.5))
-    assert (found.low, found.mean, found.high) == (0.5, 0.5, 0.5)
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, 1e-9, 1e9])
+@pytest.mark.parametrize("shape", [(1, 2), (2, 9), (3, 32)])
+def test_equal_scores_give_no_interval_as_they_show_no_spread(value: float, shape: tuple[int, int]) -> None:
+    found = mean_interval(np.full(shape, value))
+    assert found.mean == pytest.approx(value)
+    assert (found.low, found.high, found.df) == (None, None, None)
+    lengths = np.arange(1.0, shape[1] + 1) * np.ones(shape)
+    assert ratio_interval(value * lengths, lengths).low is None
+
+
+def test_seeds_that_differ_on_equal_rows_still_have_an_interval() -> None:
+    found = mean_interval(np.array([[0.2, 0.2, 0.2], [0.3, 0.3, 0.3]]))
+    assert found.low is not None
+    assert found.low < 0.25
+
+
+def test_a_spread_as_small_as_scores_can_have_still_counts() -> None:
+    assert mean_interval(np.array([[1.0, 1.0, 1.0 + 1e-9]])).low is not None
 
 
 def test_a_ratio_of_equal_lengths_is_the_mean_of_the_ratios() -> None:
