@@ -19,7 +19,7 @@ from pathlib import Path
 from job.contract.base import sha256_hex
 from job.contract.errors import ConfigurationError, TransientError
 
-__all__ = ["lock_path", "run_lock"]
+__all__ = ["control_lock", "lock_path", "run_lock"]
 
 _NAME = ".controller.lock"
 
@@ -49,6 +49,25 @@ def run_lock(path: Path, *, run_uri: str, now: datetime) -> Iterator[None]:
                 f"{run_uri} --watch`, or end it with Ctrl-C or `kill` and run this again"
             ) from err
         _sign(descriptor, now)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def control_lock(run_uri: str, *, environ: Mapping[str, str]) -> Iterator[None]:
+    """Hold control.json for the instant of a change, waiting for others; so that two people's wishes both stay.
+
+    Machines that share a run in S3 do not see each other here: of two wishes in the same instant one may be lost.
+    """
+    path = lock_path(run_uri, environ=environ).with_suffix(".control")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as err:
+        raise ConfigurationError(f"cannot lock run {run_uri}: {path}: {err.strerror}") from err
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

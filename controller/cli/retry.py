@@ -12,8 +12,9 @@ from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.cli.wishes import renew_control, void_failures
 from controller.states import TrialStatus, states
 from job.contract.config import PlannedTrial
-from job.contract.errors import ExitCode, SpecError
+from job.contract.errors import ExitCode, ResultError, SpecError
 from job.store import Keys, Store
+from job.store.results import read_result
 
 __all__ = ["run_retry"]
 
@@ -29,9 +30,7 @@ def run_retry(args: argparse.Namespace) -> int:
     chosen = _chosen(target, statuses, args.trial)
     now = datetime.now(UTC)
     for trial in chosen:
-        record = situation.ledger.record(trial.trial_id)
-        if record.corrupt is not None:
-            _remove_result(target.store, trial, etag=record.corrupt.etag)
+        _remove_damaged_result(target.store, trial)
         void_failures(target.store, trial.trial_id, situation.ledger, now=now)
     if chosen:
         # Last: the new tag of control.json tells a live controller to read the trials again.
@@ -51,12 +50,24 @@ def _chosen(target: Target, statuses: Mapping[str, TrialStatus], word: str | Non
         return [trial for trial in target.plan.trials if statuses[trial.trial_id].state in {"failed", "stopped"}]
     trial = find_trial(target.plan, word)
     state = statuses[trial.trial_id].state
-    if state not in {"failed", "stopped"}:
+    if state not in {"failed", "stopped"} and not _is_damaged(target.store, trial):
         raise SpecError(f"trial {trial.letter} {trial.trial_id} is {state}; only failed and stopped trials are retried")
     return [trial]
 
 
-def _remove_result(store: Store, trial: PlannedTrial, *, etag: str) -> None:
-    """Remove the result that did not verify, unless someone has put another in its place since."""
-    if not store.delete(Keys.result(trial.trial_id), etag=etag):
+def _is_damaged(store: Store, trial: PlannedTrial) -> bool:
+    """Whether there is a result that does not verify, down to the last byte of its files, as the report looks."""
+    try:
+        read_result(store, trial, full=True)
+    except ResultError:
+        return True
+    return False
+
+
+def _remove_damaged_result(store: Store, trial: PlannedTrial) -> None:
+    """Remove a result that does not verify, unless someone has put another in its place since it was looked at."""
+    found = store.stat(Keys.result(trial.trial_id))
+    if found is None or not _is_damaged(store, trial):
+        return
+    if not store.delete(found.key, etag=found.etag):
         sys.stderr.write(f"trial {trial.trial_id}: its result has changed meanwhile and was left as it is\n")

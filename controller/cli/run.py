@@ -26,6 +26,7 @@ from controller.lock import lock_path, run_lock
 from controller.names import Naming
 from controller.planning.plan import open_plan
 from controller.planning.request import request_of
+from controller.planning.reuse import earlier_adapters
 from controller.reconcile import Clock, Controller, Outcome, reconcile
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.model import SweepSpec
@@ -64,7 +65,7 @@ def run_sweep(
         check_store(store, nonce=secrets.token_hex(8))
         plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
         want_running(store, spec_sha256=plan.spec_sha256, now=_now())
-        backend = _backend(naming, command=command)
+        backend = _backend(naming, gpus=loaded.spec.execution.gpus, command=command)
         display = display_on_stderr()
         try:
             outcome = _reconcile(
@@ -102,10 +103,11 @@ def _reconcile(
     interrupts: Interrupts,
 ) -> Outcome:
     provenance = provenance_of(Path(__file__).resolve().parent, os.environ)
+    earlier = earlier_adapters(store, plan)
 
     def make_request(trial_ids: tuple[str, ...], adapters: Mapping[str, str]) -> Request:
         group = Group(group_id="-".join(trial_ids[:1]), trial_ids=trial_ids)
-        return request_of(spec, plan, group, provenance=provenance, adapters=adapters)
+        return request_of(spec, plan, group, provenance=provenance, adapters={**earlier, **adapters})
 
     limits = limits_of(spec.execution, capacity=backend.capacity)
     display.say(f"{plan.sweep}: {len(plan.trials)} trials, {limits.parallelism} at a time, kept in {naming.run_uri}")
@@ -139,13 +141,14 @@ def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Stor
 
     report = write_report(store, plan=plan, spec_text=loaded.text)
     write_outcome(outcome, report, plan=plan, naming=naming, output=output)
-    succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
+    # The report has looked at every byte, the loop only at sizes.
+    succeeded = all(status.state == "succeeded" for status in outcome.statuses.values()) and not report.failures
     return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
 
 
-def _backend(naming: Naming, *, command: Sequence[str]) -> LocalBackend:
+def _backend(naming: Naming, *, gpus: int, command: Sequence[str]) -> LocalBackend:
     folder = state_folder(os.environ, naming.run_uri)
-    return LocalBackend(folder, run_uri=naming.run_uri, slots=find_slots(os.environ), command=command)
+    return LocalBackend(folder, run_uri=naming.run_uri, slots=find_slots(os.environ, gpus=gpus), command=command)
 
 
 def _git_commit(folder: Path) -> str | None:

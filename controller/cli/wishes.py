@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
 from controller.ledger import Ledger
 from controller.ledger_reader import read_control
+from controller.lock import control_lock
 from job.contract.documents import to_json
 from job.contract.errors import TransientError
 from job.store import Keys, Store
@@ -28,29 +30,25 @@ def renew_control(
 
     It is written even when nothing in it changes: its new tag tells a controller to read everything again.
     """
-    control = read_control(store)
-    wishes = dict(control.trials)
-    for trial_id, wish in (trials or {}).items():
-        if wish is None:
-            wishes.pop(trial_id, None)
-        else:
-            wishes[trial_id] = wish
-    wanted = control.model_copy(
-        update={
-            "state": state or control.state,
-            "trials": wishes,
-            "updated_at": now,
-        }
-    )
-    store.put(Keys.CONTROL, to_json(wanted))
+    with control_lock(store.uri, environ=os.environ):
+        control = read_control(store)
+        wishes = dict(control.trials)
+        for trial_id, wish in (trials or {}).items():
+            if wish is None:
+                wishes.pop(trial_id, None)
+            else:
+                wishes[trial_id] = wish
+        update = {"state": state or control.state, "trials": wishes, "updated_at": now}
+        store.put(Keys.CONTROL, to_json(control.model_copy(update=update)))
 
 
 def want_running(store: Store, *, spec_sha256: str, now: datetime) -> None:
     """Write control.json with the wish to run this spec, unless it says so already; stopped trials stay stopped."""
-    control = read_control(store)
-    if (control.state, control.spec_sha256) != ("running", spec_sha256):
-        update = {"state": "running", "spec_sha256": spec_sha256, "updated_at": now}
-        store.put(Keys.CONTROL, to_json(control.model_copy(update=update)))
+    with control_lock(store.uri, environ=os.environ):
+        control = read_control(store)
+        if (control.state, control.spec_sha256) != ("running", spec_sha256):
+            update = {"state": "running", "spec_sha256": spec_sha256, "updated_at": now}
+            store.put(Keys.CONTROL, to_json(control.model_copy(update=update)))
 
 
 def void_failures(store: Store, trial_id: str, ledger: Ledger, *, now: datetime) -> None:

@@ -21,11 +21,13 @@ class Slot:
 
     name: str
     device: str | None
-    """What CUDA_VISIBLE_DEVICES is set to; None: a place on the CPU with all its cores."""
+    """What CUDA_VISIBLE_DEVICES is set to; None: left as it is. Empty or None: the CPU with all its cores."""
 
 
-def find_slots(environ: Mapping[str, str]) -> tuple[Slot, ...]:
-    """One slot per GPU that this process may see; one on the CPU when there is none."""
+def find_slots(environ: Mapping[str, str], *, gpus: int) -> tuple[Slot, ...]:
+    """One slot per GPU that this process may see; one on the CPU where there is none, or trials ask for 0 `gpus`."""
+    if gpus == 0:
+        return (Slot("cpu", ""),)
     return slots_of(environ.get("CUDA_VISIBLE_DEVICES"), listing=_nvidia_smi)
 
 

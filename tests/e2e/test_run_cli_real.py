@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def straight(folder: Path) -> Path:
     return folder / "straight" / "tiny" / "main"
 
 
-def start(folder: Path, store: str) -> subprocess.Popen[str]:
+def start(folder: Path, store: str, *, words: Sequence[str] = ("run", "tiny.yaml")) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -64,9 +65,8 @@ def start(folder: Path, store: str) -> subprocess.Popen[str]:
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
     }
-    words = ["run", "tiny.yaml", "--store", store, "--output", "json"]
     return subprocess.Popen(
-        [sys.executable, "-m", "controller", *words],
+        [sys.executable, "-m", "controller", *words, "--store", store, "--output", "json"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -119,3 +119,43 @@ def test_an_interrupted_sweep_goes_on_from_its_checkpoint_to_the_same_bytes(
     assert one.attempt.startswith("002-")
     for path in ("adapter/adapter_model.safetensors", "predictions.jsonl", "metrics.jsonl"):
         assert sha256_of(cut, one, path) == sha256_of(straight, other, path), path
+
+
+def results(run: Path) -> dict[str, Result]:
+    """Every result of the run, by trial id."""
+    found = [parse(Result, path.read_bytes(), name=str(path)) for path in run.glob("trials/*/result.json")]
+    return {result.trial_id: result for result in found}
+
+
+def test_a_changed_evaluation_scores_the_adapter_of_the_earlier_spec_and_trains_nothing(
+    folder: Path, straight: Path
+) -> None:
+    first = trained(straight)
+    spec = (folder / "tiny.yaml").read_text()
+    (folder / "other.yaml").write_text(spec.replace("max_new_tokens: 4", "max_new_tokens: 3"))
+    process = start(folder, "straight", words=("run", "other.yaml"))
+    _, stderr = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, stderr
+    (again,) = (found for found in results(straight).values() if found.reused_from is not None)
+    assert again.reused_from == Keys.attempt(first.trial_id, first.attempt)
+    assert (again.adapter_id, again.seconds.train) == (first.adapter_id, 0)
+
+
+def test_a_byte_flipped_in_place_is_reported_failed_and_retried_by_the_command_that_the_report_prints(
+    folder: Path,
+) -> None:
+    finish(folder, "flipped")
+    run = folder / "flipped" / "tiny" / "main"
+    damaged = trained(run)
+    scores = run / Keys.attempt_file(damaged.trial_id, damaged.attempt, "scores.json")
+    body = bytearray(scores.read_bytes())
+    body[-3] ^= 1
+    scores.write_bytes(body)
+    process = start(folder, "flipped")
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1, "a result that does not verify is no success"
+    retry = start(folder, "flipped", words=("retry", "tiny.yaml", damaged.trial_id))
+    _, stderr = retry.communicate(timeout=DEADLINE_S)
+    assert retry.returncode == 0, stderr
+    finish(folder, "flipped")
+    assert trained(run).attempt != damaged.attempt

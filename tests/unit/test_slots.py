@@ -49,4 +49,8 @@ def test_a_sliced_device_counts_by_its_slices() -> None:
 
 
 def test_a_person_who_hides_every_device_gets_the_cpu() -> None:
-    assert find_slots({"CUDA_VISIBLE_DEVICES": ""}) == (Slot("cpu", None),)
+    assert find_slots({"CUDA_VISIBLE_DEVICES": ""}, gpus=1) == (Slot("cpu", None),)
+
+
+def test_a_sweep_that_asks_for_no_gpu_hides_those_there_are() -> None:
+    assert find_slots({"CUDA_VISIBLE_DEVICES": "0,1"}, gpus=0) == (Slot("cpu", ""),)
