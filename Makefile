@@ -48,7 +48,7 @@ lint: setup ## style, types and the arrows between packages
 # One thread for each worker: on few cores, torch's threads of two workers would only wait for one another.
 test: export OMP_NUM_THREADS := 1
 test: lint ## lint, then all tests but those that need a cluster
-	.venv/bin/pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	.venv/bin/pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 lock: setup ## write requirements/ again from pyproject.toml; add LOCK_ARGS=--upgrade for newer versions
 	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra dev pyproject.toml -o requirements/dev.txt
