@@ -42,6 +42,15 @@ _CHILD_ENV = {
 }
 
 
+def _threads(environ: Mapping[str, str]) -> dict[str, str]:
+    """OpenMP threads that sleep while they wait, unless a person says otherwise.
+
+    By default they spin. On a machine that does anything else beside, a thread that has lost its core then keeps the
+    others spinning: measured on 2 shared cores, training made 11 tokens/s with spinning threads and 40 to 57 without.
+    """
+    return {} if "OMP_WAIT_POLICY" in environ else {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def state_folder(environ: Mapping[str, str], run_uri: str) -> Path:
     """Where this machine keeps what it needs to know about a run's processes; outside the store."""
     base = environ.get("XDG_STATE_HOME") or "~/.local/state"
@@ -162,7 +171,7 @@ class LocalBackend:
             attempt=attempt,
             slot=slot.name,
             command=(*self._command, *arguments),
-            env={**_CHILD_ENV, **_import_path(os.environ), **device},
+            env={**_CHILD_ENV, **_threads(os.environ), **_import_path(os.environ), **device},
             grace_s=self._grace_s,
             submitted_at=datetime.now(UTC),
         )
