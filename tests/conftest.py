@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sandbox import Sandbox, make_sandbox
+
+if TYPE_CHECKING:
+    from evaluated import Loaded
 
 pytest_plugins = ["no_skips", "servers.fixtures"]
 
@@ -42,3 +46,11 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     made = make_sandbox(tmp_path)
     yield made
     made.gate.touch()
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def loaded(request: pytest.FixtureRequest) -> Loaded:
+    """A tiny model with its tokenizer, of both architectures in turn."""
+    from evaluated import load_tiny
+
+    return load_tiny(request.getfixturevalue(f"tiny_{request.param}_folder"))
