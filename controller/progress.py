@@ -9,7 +9,7 @@ from statistics import fmean
 
 from controller.states import Situation, TrialStatus
 from job.contract.config import PlannedTrial, TrialKind
-from job.contract.documents import Result
+from job.contract.documents import Progress, Result
 from job.contract.errors import TrialState
 
 __all__ = ["SweepProgress", "progress_of", "trial_note"]
@@ -38,11 +38,10 @@ def progress_of(situation: Situation, statuses: Mapping[str, TrialStatus]) -> Sw
 
 def trial_note(situation: Situation, trial: PlannedTrial, status: TrialStatus) -> str:
     """What is worth knowing about a trial now, beyond its state: reason, step and loss, or its wait."""
-    record = situation.ledger.record(trial.trial_id)
     if status.state in {"succeeded", "stopped"}:
         return status.text
-    if status.state == "running" and record.progress is not None and not record.failed_in(record.progress.attempt):
-        progress = record.progress
+    progress = _present(situation, trial)
+    if status.state == "running" and progress is not None:
         parts: list[str] = [progress.stage]
         if progress.max_steps:
             parts.append(f"step {progress.step}/{progress.max_steps}")
@@ -55,6 +54,17 @@ def trial_note(situation: Situation, trial: PlannedTrial, status: TrialStatus) -
         return ", ".join(parts)
     reason = status.reason or ""
     return f"{reason}: {status.text}" if reason and status.text else reason or status.text
+
+
+def _present(situation: Situation, trial: PlannedTrial) -> Progress | None:
+    """The progress of the process that runs now; what an earlier one left says nothing about it."""
+    record = situation.ledger.record(trial.trial_id)
+    if record.progress is None or record.failed_in(record.progress.attempt):
+        return None
+    if situation.observed is None:
+        return record.progress
+    live = {seen.attempt for seen in situation.observed if seen.live and trial.trial_id in seen.trial_ids}
+    return record.progress if record.progress.attempt in live else None
 
 
 def _eta_s(situation: Situation, statuses: Mapping[str, TrialStatus]) -> float | None:
@@ -91,7 +101,7 @@ def _typical_s(situation: Situation, statuses: Mapping[str, TrialStatus]) -> dic
 
 def _own_estimate_s(situation: Situation, trial: PlannedTrial) -> float | None:
     """What the process says about its own rest."""
-    progress = situation.ledger.record(trial.trial_id).progress
+    progress = _present(situation, trial)
     if progress is None or progress.eta_s is None or progress.stage not in {"train", "evaluate"}:
         return None
     return max(0.0, progress.eta_s - (situation.now - progress.updated_at).total_seconds())

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from controller.backend import Observed
 from controller.ledger import Ledger, TrialRecord
-from controller.progress import progress_of
+from controller.progress import progress_of, trial_note
 from controller.states import Limits, Situation, states
 from controller.terminal import PlainLines, duration, harmless, status_table, summary
 from job.contract.documents import Failure, Progress
@@ -151,3 +151,13 @@ def test_a_long_table_shows_what_moves_first() -> None:
         console.print(status_table(given, states(given), rows=1))
     assert B.trial_id in captured.get()
     assert A.trial_id not in captured.get()
+
+
+def test_what_an_earlier_process_said_is_not_told_of_the_one_that_runs_now() -> None:
+    record, seen = running(60)
+    trial = next(trial for trial in TRIALS if trial.trial_id in seen.trial_ids)
+    ledger = Ledger(trials={trial.trial_id: record})
+    for attempt, told in (("p1", True), ("p2", False)):
+        situation = Situation(PLAN, ledger, (replace(seen, attempt=attempt),), Limits(), NOW)
+        note = trial_note(situation, trial, states(situation)[trial.trial_id])
+        assert ("step 2/4" in note) is told
