@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from job.checkpoint import Checkpoints
 from job.context import TrialContext
 from job.contract.config import PlannedTrial, Request, data_id
-from job.contract.documents import DataSummary, Example, Result, Scores, to_json
+from job.contract.documents import DataSummary, Example, Result, ScoredSplit, Scores, to_json
 from job.contract.errors import ResultError, TransientError
 from job.data import Rows, load_rows
 from job.measure import Measured, measure_lead, measure_model
@@ -155,8 +155,8 @@ def _publish(context: TrialContext, measured: Measured, *, rows: Rows, log: Path
     logger.info("trial %s: %s", trial.trial_id, {s: _headline(result, s) for s in measured.final})
 
 
-def _headline(result: Result, split: str) -> dict[str, float]:
-    return {name: round(value.mean, 4) for name, value in result.metrics[split].items()}  # type: ignore[index]  # a split of `final`
+def _headline(result: Result, split: ScoredSplit) -> dict[str, float]:
+    return {name: round(value.mean, 4) for name, value in result.metrics[split].items()}
 
 
 @contextmanager

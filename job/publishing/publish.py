@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,7 +67,7 @@ def publish_attempt(
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         relative = path.relative_to(folder).as_posix()
         key = Keys.attempt_file(trial.trial_id, attempt, relative)
-        with_patience(lambda key=key, path=path: store.upload(key, path), stop=stop)  # type: ignore[misc]  # mypy cannot type a lambda with defaults
+        with_patience(partial(store.upload, key, path), stop=stop)
         files.append(ManifestFile(path=relative, size_bytes=path.stat().st_size, sha256=file_sha256(path)))
     manifest = to_json(Manifest(trial_id=trial.trial_id, attempt=attempt, files=tuple(files)))
     key = Keys.manifest(trial.trial_id, attempt)
