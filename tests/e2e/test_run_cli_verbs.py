@@ -124,9 +124,9 @@ def test_clean_all_removes_the_run(sandbox: Sandbox) -> None:
 def test_a_sweep_in_s3_runs_fails_is_retried_and_removed_as_one_in_a_folder(
     sandbox: Sandbox, s3_bucket: S3Bucket
 ) -> None:
-    sandbox.uri, sandbox.extra = f"{s3_bucket.uri}/root", s3_bucket.server.environment()
+    sandbox.uri, sandbox.extra = f"{s3_bucket.uri}/sweeps", s3_bucket.server.environment()
     sandbox.behaviours = {"B": ["80", "ok"]}
-    run = f"{s3_bucket.uri}/root/demo/main"
+    run = f"{s3_bucket.uri}/sweeps/demo/main"
     first = sandbox.sweep()
     assert first.returncode == 1, first.stderr
     assert f"report: {run}/report/report.html" in first.stdout
@@ -142,7 +142,7 @@ def test_a_sweep_in_s3_runs_fails_is_retried_and_removed_as_one_in_a_folder(
 
 
 def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(sandbox: Sandbox, s3_bucket: S3Bucket) -> None:
-    sandbox.uri, sandbox.extra = "s3://no-such-bucket-here/root", s3_bucket.server.environment()
+    sandbox.uri, sandbox.extra = "s3://no-such-bucket-here/sweeps", s3_bucket.server.environment()
     refused = sandbox.sweep()
     assert refused.returncode == 78, refused.stderr
     assert "no-such-bucket-here" in refused.stderr
