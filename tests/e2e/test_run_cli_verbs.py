@@ -138,7 +138,7 @@ def test_a_sweep_in_s3_runs_fails_is_retried_and_removed_as_one_in_a_folder(
     assert sandbox.verb("logs", run, "B").stdout.startswith("attempt 002-")
     assert sandbox.verb("clean", run, "--all", "--yes").returncode == 0
     left = s3_bucket.server.client().list_objects_v2(Bucket=s3_bucket.name).get("Contents", [])
-    assert [found["Key"] for found in left] == ["root/demo/main/.conditional-put"]  # the store's own, never listed
+    assert [found["Key"] for found in left] == ["sweeps/demo/main/.conditional-put"]  # the store's own, never listed
 
 
 def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(sandbox: Sandbox, s3_bucket: S3Bucket) -> None:
