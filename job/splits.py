@@ -12,10 +12,12 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import lzma
 import math
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time
@@ -26,9 +28,13 @@ from typing import Any, Literal, NamedTuple
 from job.contract.errors import ConfigurationError, DataError, TransientError
 from job.contract.nearest import nearest
 from job.sources.data_files import FORMATS, listed
+from job.sources.faults import csv_fault, encoding_fault, json_fault
 from job.sources.listing import is_inside
 
 __all__ = ["Table", "read_split"]
+
+# Damaged in its directory or a member, encrypted, an unknown compression, cut off.
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError, EOFError)
 
 
 class Table(NamedTuple):
@@ -46,12 +52,15 @@ class Table(NamedTuple):
         """The column as text at these row numbers: numbers as Python writes them, null as the empty text, CRLF as LF,
         no blanks around.
 
-        Raises DataError for an unknown column, and for a list or an object in it.
+        Raises DataError for an unknown column, for a list or an object in it, and for bytes that are no text.
         """
         if column not in self.columns:
             hint = nearest(column, self.columns)
             raise DataError(f"{self.name}: no column {column!r}{hint}; there are {', '.join(map(repr, self.columns))}")
-        values = self.values(column, numbers)
+        try:
+            values = self.values(column, numbers)
+        except (ValueError, OverflowError) as err:  # text that is not UTF-8, a moment that Python cannot hold
+            raise DataError(f"{self.name}, column {column!r}: cannot be read: {err}; mend the file") from err
         return [
             _text(value, place=f"{self.name}, column {column!r}, row {n}")
             for value, n in zip(values, numbers, strict=True)
@@ -109,7 +118,7 @@ def _from_zip(archive: Path, *, member: str, name: str, work: Path) -> Any:
             extracted = work / f"member{PurePosixPath(member).suffix}"
             with opened.open(member) as source, extracted.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as err:  # damaged, encrypted, unknown compression
+    except _BAD_ARCHIVE as err:
         raise DataError(f"{name}: the archive cannot be read: {err}; write it again without a password") from err
     except OSError as err:
         raise _our_error(err, name=name) from err
@@ -125,8 +134,19 @@ def _from_file(file: Path, *, name: str, work: Path) -> Any:
         raise DataError(f"{name}: {file.name!r} is empty")
     link = work / f"rows{file.suffix.lower()}"
     link.symlink_to(file.resolve())
-    with _reading(name):
+    if form != "parquet":
+        _check_encoding(link, name=name)
+    fault = {"json": json_fault, "csv": csv_fault, "parquet": _parquet_fault}[form]
+    with _reading(name, fault=lambda: fault(link)):
         return {"json": _from_json, "csv": _from_csv, "parquet": _from_parquet}[form](link, work / "arrow")
+
+
+def _check_encoding(file: Path, *, name: str) -> None:
+    """The reader of JSON passes over bytes that are no text, and the one of CSV names no line."""
+    with file.open("rb") as lines:
+        fault = encoding_fault(lines)
+    if fault:
+        raise DataError(f"{name} cannot be read: {fault}")
 
 
 def _from_json(file: Path, cache: Path) -> Any:
@@ -166,6 +186,16 @@ def _from_parquet(file: Path, cache: Path) -> Any:
     return datasets.Dataset.from_parquet(str(file), cache_dir=str(cache), keep_in_memory=True)
 
 
+def _parquet_fault(file: Path) -> str | None:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_metadata
+
+    try:
+        return None if read_metadata(file).num_rows else "it holds no row"
+    except (ArrowException, OSError):  # damaged; the reader has said how
+        return None
+
+
 def _from_hub_folder(folder: Path, *, split: str, name: str, work: Path) -> Any:
     import datasets
     from datasets.packaged_modules.csv.csv import CsvConfig
@@ -195,8 +225,8 @@ def _sliced(dataset: Any, *, path: Path, split: str, name: str) -> Any:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Maps what `datasets`, pandas and pyarrow raise to ours."""
+def _reading(name: str, *, fault: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    """Maps what `datasets`, pandas and pyarrow raise to ours; `fault` may know better what is wrong with the file."""
     import datasets
     import pyarrow
 
@@ -204,6 +234,8 @@ def _reading(name: str) -> Iterator[None]:
     datasets.disable_progress_bars()
     try:
         yield
+    except MemoryError:  # pyarrow's is an ArrowException as well
+        raise
     except (
         datasets.exceptions.DatasetsError,
         pyarrow.ArrowException,
@@ -212,13 +244,15 @@ def _reading(name: str) -> Iterator[None]:
         OSError,
         StopIteration,
     ) as err:
-        raise _our_error(err, name=name) from err
+        raise _our_error(err, name=name, fault=fault) from err
     finally:
         if shown:
             datasets.enable_progress_bars()
 
 
-def _our_error(err: BaseException, *, name: str) -> DataError | ConfigurationError | TransientError:
+def _our_error(
+    err: BaseException, *, name: str, fault: Callable[[], str | None] = lambda: None
+) -> DataError | ConfigurationError | TransientError:
     """The innermost error says what is wrong with the file; the outer ones only that something is."""
     cause = err
     while (inner := cause.__cause__ or cause.__context__) is not None:
@@ -228,8 +262,8 @@ def _our_error(err: BaseException, *, name: str) -> DataError | ConfigurationErr
         return TransientError(f"{name}: {tempfile.gettempdir()} has {free:,} bytes left; free some, or set TMPDIR")
     if isinstance(cause, PermissionError):
         return ConfigurationError(f"{name}: {cause}; give this user the right to read it")
-    said = " ".join(str(cause).split())[:300]
-    return DataError(f"{name} cannot be read: {type(cause).__name__}: {said}; mend the file, or name another")
+    said = fault() or f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+    return DataError(f"{name} cannot be read: {said}; mend the file, or name another")
 
 
 def _is_temporal(feature: Any) -> bool:

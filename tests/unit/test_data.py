@@ -2,77 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import errno
-import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
 
 import numpy as np
 import pytest
+from row_files import FORMATS, ROLES, jsonl, load, load_one, parquet, rows_of
 
 from job.contract.base import canonical_json, sha256_hex
-from job.contract.config import DataOptions, Source, SplitRole
-from job.contract.errors import ConfigurationError, DataError, TransientError
-from job.data import Row, Rows, load_rows
-
-Record = Mapping[str, Any]
-DIGEST = "sha256:" + "0" * 64
-ROLES: tuple[SplitRole, ...] = get_args(SplitRole)
-
-
-def jsonl(records: Sequence[Record]) -> bytes:
-    return "".join(json.dumps(record) + "\n" for record in records).encode()
-
-
-def json_array(records: Sequence[Record]) -> bytes:
-    return json.dumps(list(records), indent=1).encode()
-
-
-def comma_separated(records: Sequence[Record]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(records[0]))
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue().encode()
-
-
-def parquet(records: Sequence[Record]) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
-    body = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(record) for record in records]), body)
-    return body.getvalue()
-
-
-FORMATS: dict[str, Callable[[Sequence[Record]], bytes]] = {
-    "jsonl": jsonl,
-    "json": json_array,
-    "csv": comma_separated,
-    "parquet": parquet,
-}
-
-
-def rows_of(role: str, count: int) -> list[dict[str, Any]]:
-    return [{"id": f"{role}-{n}", "dialogue": f"{role} talk {n}", "summary": f"{role} gist {n}"} for n in range(count)]
-
-
-def load(path: Path, *, splits: Mapping[SplitRole, str], **options: Any) -> Rows:
-    columns = options.pop("columns", {"id": "id", "input": "dialogue", "target": "summary"})
-    kind = options.pop("kind", "path")
-    source = Source(kind=kind, location=str(path), digest=DIGEST)
-    return load_rows(path, source=source, options=DataOptions(digest=DIGEST, splits=splits, columns=columns, **options))
-
-
-def load_one(path: Path, records: Sequence[Record], **options: Any) -> tuple[Row, ...]:
-    """The test split of a JSONL file with these records."""
-    path.write_bytes(jsonl(records))
-    return load(path, splits={"test": path.name}, **options).splits["test"]
+from job.contract.config import SplitRole
+from job.contract.errors import DataError
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -243,57 +184,6 @@ def test_without_an_id_column_a_row_is_named_by_its_texts(tmp_path: Path) -> Non
     rows = load_one(tmp_path / "a.jsonl", [twice, twice, {"dialogue": "e", "summary": "s"}], columns=columns)
     name = sha256_hex(canonical_json(["d", "s"]))[:16]
     assert {row.example_id for row in rows} == {name, f"{name}-2", sha256_hex(canonical_json(["e", "s"]))[:16]}
-
-
-@pytest.mark.parametrize(
-    ("name", "body", "message"),
-    [
-        pytest.param("a.jsonl", b'{"id": 1, "dialogue"\n', "cannot be read", id="broken JSON"),
-        pytest.param("a.jsonl", b"", "'a.jsonl' is empty", id="empty file"),
-        pytest.param("a.jsonl", b"\n\n", "cannot be read", id="blank lines"),
-        pytest.param("a.csv", b"", "is empty", id="empty CSV"),
-        pytest.param("a.csv", b"id,dialogue,dialogue\n1,2,3\n", "'dialogue' twice", id="column twice"),
-        pytest.param("a.csv", b"id,dialogue,summary\n1,caf\xe9,x\n", "decode", id="Latin-1"),
-        pytest.param("a.parquet", b"PAR1 not really", "cannot be read", id="broken Parquet"),
-        pytest.param("a.xlsx", b"PK", "'a.xlsx' is none of .json", id="unknown format"),
-        pytest.param("a.zip", b"PK", "archive cannot be read", id="broken archive"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, body: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(body)
-    path, split = (tmp_path / name, "x.jsonl") if name.endswith(".zip") else (tmp_path, name)
-    with pytest.raises(DataError) as caught:
-        load(path, splits={"train": split})
-    assert message in str(caught.value)
-    assert name in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("cause", "kind", "words"),
-    [
-        pytest.param(
-            OSError(errno.ENOSPC, "No space left on device"), TransientError, "bytes left; free some", id="disk"
-        ),
-        pytest.param(
-            PermissionError(errno.EACCES, "Permission denied"), ConfigurationError, "the right to read", id="right"
-        ),
-    ],
-)
-@pytest.mark.parametrize("name", ["a.jsonl", "a.zip"])
-def test_a_full_disk_and_missing_rights_are_no_fault_of_the_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: OSError, kind: type[Exception], words: str, name: str
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise cause
-
-    (tmp_path / "a.jsonl").write_bytes(jsonl(rows_of("a", 1)))
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.write(tmp_path / "a.jsonl", "a.jsonl")
-    monkeypatch.setattr(
-        "datasets.io.json.Json.download_and_prepare" if name == "a.jsonl" else "shutil.copyfileobj", fail
-    )
-    with pytest.raises(kind, match=words):
-        load(tmp_path / name, splits={"train": "a.jsonl"})
 
 
 @pytest.mark.parametrize("split", ["../secret.jsonl", "/etc/passwd", "a/../../secret.jsonl"])
