@@ -91,28 +91,32 @@ def run_request(
 
     Gives 0 when a trial of the group has a result, else the exit code of the first failure.
     """
+    # These import torch: only after the handler for SIGTERM is in place.
+    from job.memory import memory_is_ours
     from job.publishing.publish import with_patience
-    from job.trial import run_trial  # imports torch: only after the handler for SIGTERM is in place
+    from job.trial import run_trial
 
     failures: list[int] = []
     for trial in request.trials:
         try:
-            run_trial(
-                trial,
-                request=request,
-                store=store,
-                attempt=attempt,
-                work=work,
-                log=log,
-                stop=stop,
-                startup_s=time.monotonic() - started_s,
-                on_hang=partial(_hung, trial, store=store, attempt=attempt, log=log),
-            )
+            with memory_is_ours(_out_of_memory):
+                run_trial(
+                    trial,
+                    request=request,
+                    store=store,
+                    attempt=attempt,
+                    work=work,
+                    log=log,
+                    stop=stop,
+                    startup_s=time.monotonic() - started_s,
+                    on_hang=partial(_hung, trial, store=store, attempt=attempt, log=log),
+                )
         except (StoppedError, TransientError):
             raise  # both mean: run the same request again
-        except SweepError as err:
-            failures.append(_code_of(err))
-            with_patience(partial(fail_trial, trial, error=err, store=store, attempt=attempt, log=log), stop=stop)
+        except Exception as err:  # as in `main`: people read the words of a failure, and an exit code has none
+            error = _ours(err)
+            failures.append(_code_of(error))
+            with_patience(partial(fail_trial, trial, error=error, store=store, attempt=attempt, log=log), stop=stop)
         started_s = time.monotonic()  # starting up is counted once, to the first trial
     if len(failures) == len(request.trials):
         return failures[0]
@@ -135,6 +139,18 @@ def fail_trial(trial: PlannedTrial, *, error: SweepError, store: Store, attempt:
     )
     store.put_once(Keys.failure(trial.trial_id, attempt), to_json(failure))
     _end(_code_of(error), message=f"{error.reason}: {error}")
+
+
+def _ours(err: Exception) -> SweepError:
+    """The error itself, or a bug with its words; the log has where it came from."""
+    if isinstance(err, SweepError):
+        return err
+    logger.error("bug", exc_info=err)
+    return SweepError(f"{type(err).__name__}: {err}; this is a bug in lorasweep: please report it with the log")
+
+
+def _out_of_memory(said: str) -> str:
+    return f"out of memory: {said}; use less data at a time, or a machine with more memory"
 
 
 def _hung(trial: PlannedTrial, message: str, *, store: Store, attempt: str, log: Path) -> None:

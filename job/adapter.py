@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from job.contract.config import LoraOptions
 from job.contract.errors import ConfigurationError, ResultError
+from job.memory import memory_ran_out
 from job.random_state import seed_everything
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
         with _without_known_warnings():
             model = PeftModel.from_pretrained(base, folder, is_trainable=False, local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as err:
+        if memory_ran_out(err):
+            raise
         raise ResultError(f"adapter {folder.name!r} does not load on this base model: {err}") from err
     model.requires_grad_(False)  # peft leaves trained biases open
     return model.eval()

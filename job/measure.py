@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -16,11 +15,12 @@ from job.checkpoint import Checkpoints
 from job.context import TrialContext
 from job.contract.config import PromptTemplate, SplitRole
 from job.contract.documents import Device, ScoredSplit, StepRecord
-from job.contract.errors import ConfigurationError, GpuMemoryError
+from job.contract.errors import ConfigurationError
 from job.contract.template import template_fields
 from job.data import Row, Rows
 from job.device import choose_device, describe_device
 from job.evaluation.evaluate import evaluate_lead, evaluate_split
+from job.memory import memory_is_ours
 from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder, chat_frame
 from job.publishing.card import model_card
@@ -109,7 +109,7 @@ def measure_model(context: TrialContext, *, rows: Rows, model_folder: Path) -> M
     Raises GpuMemoryError when the device's memory does not hold the model or a batch.
     """
     final = context.config.evaluation.final_splits
-    with _out_of_memory_is_ours():
+    with memory_is_ours(_out_of_memory):
         loaded = _load(context, rows=rows, model_folder=model_folder)
         adapted = _adapt(context, loaded) if context.trial.kind == "lora" else None
         model = loaded.base if adapted is None else adapted.model
@@ -248,11 +248,5 @@ def _new_folder(context: TrialContext) -> Path:
     return folder
 
 
-@contextmanager
-def _out_of_memory_is_ours() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as err:
-        raise GpuMemoryError(
-            f"out of device memory: {err}; lower per_device_train_batch_size, execution.eval_batch_size or lora.r"
-        ) from err
+def _out_of_memory(said: str) -> str:
+    return f"out of memory: {said}; lower per_device_train_batch_size, execution.eval_batch_size or lora.r"

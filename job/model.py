@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from job.contract.config import ModelOptions
 from job.contract.errors import ConfigurationError
+from job.memory import memory_ran_out
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -126,9 +127,9 @@ def _load_weights(
         arguments |= {"quantization_config": _four_bits(options, device=device), "device_map": {"": device}}
     try:
         model, report = _from_pretrained(folder, arguments)
-    except torch.OutOfMemoryError:
-        raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as err:
+        if memory_ran_out(err):
+            raise
         raise ConfigurationError(
             f"cannot load the weights of model {folder.name!r}: {_first_line(err)}; "
             "it has to be a causal language model whose safetensors files are whole"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from job.contract.errors import GpuMemoryError
+from job.memory import memory_is_ours
 
 __all__ = ["Padded", "left_padded", "length_batches", "length_runs", "right_padded", "run_batches"]
 
@@ -89,25 +90,30 @@ def run_batches(batches: Sequence[tuple[int, ...]], *, work: Callable[[tuple[int
         if failure is None:
             continue
         if len(batch) == 1:
-            raise GpuMemoryError(
-                f"evaluating a single row does not fit into GPU memory: {failure}; lower generation.max_new_tokens, "
-                "shorten the inputs, set model.dtype to bfloat16, or take a larger device"
-            )
+            raise GpuMemoryError(failure)
         half = len(batch) // 2
-        logger.warning("evaluation batch does not fit into GPU memory, going on with smaller ones size=%d", half)
+        logger.warning("evaluation batch does not fit into memory, going on with smaller ones size=%d", half)
         rest = [batch, *waiting]
         waiting = deque(rows[at : at + half] for rows in rest for at in range(0, len(rows), half))
 
 
+def _explained(said: str) -> str:
+    return (
+        f"evaluating a single row does not fit into memory: {said}; lower generation.max_new_tokens, "
+        "shorten the inputs, set model.dtype to bfloat16, or take a larger device"
+    )
+
+
 def _out_of_memory(batch: tuple[int, ...], *, work: Callable[[tuple[int, ...]], None]) -> str | None:
-    """What CUDA said when `batch` did not fit, or None when it did.
+    """What is to be said when `batch` did not fit, or None when it did.
 
     Returns text and not the exception, whose traceback would keep the tensors of the failed batch alive.
     """
     try:
-        work(batch)
-    except torch.OutOfMemoryError as err:
-        message = str(err).splitlines()[0]
+        with memory_is_ours(_explained):
+            work(batch)
+    except GpuMemoryError as err:
+        message = str(err)
     else:
         return None
     if torch.cuda.is_available():

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from transformers import TrainerState
 
 from job.checkpoint import Checkpoints
 from job.contract.config import JobExecution, TrainingOptions
 from job.contract.documents import StepRecord
-from job.contract.errors import ConfigurationError, GpuMemoryError, ResultError
+from job.contract.errors import ConfigurationError, ResultError
 from job.device import peak_bytes
+from job.memory import memory_is_ours
 from job.publishing.publish import STORE_PATIENCE_S
 from job.reference.callback import Cadence, Hooks, TrainCallback, undisturbed
 from job.reference.collate import TokenRow, longest_rows
@@ -104,7 +105,7 @@ def train(
         pad_id=pad_id,
         patience_s=patience_s,
     )  # fmt: skip
-    with _back_to_inference(model), _memory_is_ours(model, rows=rows, options=options):
+    with _back_to_inference(model), memory_is_ours(partial(_out_of_memory, model, rows=rows, options=options)):
         trainer = callback.trainer = new_trainer(
             model, rows=rows, options=options, execution=execution, seeds=seeds, pad_id=pad_id, folder=work,
             callback=callback,
@@ -154,19 +155,15 @@ def _back_to_inference(model: PeftModel) -> Iterator[None]:
         model.eval()
 
 
-@contextmanager
-def _memory_is_ours(model: PeftModel, *, rows: Sequence[TokenRow], options: TrainingOptions) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as err:
-        size = options.per_device_train_batch_size
-        longest = longest_rows(rows, count=1)[0]
-        raise GpuMemoryError(
-            f"training ran out of GPU memory at a peak of {peak_bytes(model.device):,} bytes: {size} rows of up to "
-            f"{len(longest.prompt_ids) + len(longest.completion_ids)} tokens at once; lower "
-            "training.per_device_train_batch_size and raise gradient_accumulation_steps by as much, "
-            "or set execution.gradient_checkpointing"
-        ) from err
+def _out_of_memory(model: PeftModel, said: str, *, rows: Sequence[TokenRow], options: TrainingOptions) -> str:
+    longest = longest_rows(rows, count=1)[0]
+    return (
+        f"training ran out of memory at a peak of {peak_bytes(model.device):,} bytes: "
+        f"{options.per_device_train_batch_size} rows of up to "
+        f"{len(longest.prompt_ids) + len(longest.completion_ids)} tokens at once ({said}); lower "
+        "training.per_device_train_batch_size and raise gradient_accumulation_steps by as much, "
+        "or set training.gradient_checkpointing"
+    )
 
 
 def _trained(history: Sequence[StepRecord]) -> Trained:

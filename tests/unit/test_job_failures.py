@@ -1,0 +1,70 @@
+"""What a job leaves behind when a trial of it fails: an exit code, and the words of the error in its failure."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from tiny_request import TinySweep, tiny_rows
+
+from job.__main__ import run_request
+from job.contract.config import PlannedTrial
+from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, parse
+from job.contract.errors import ExitCode
+from job.stopping import StopSignal
+from job.store import Keys
+from job.store.folder import FolderStore
+
+ATTEMPT = "a1"
+
+
+@pytest.fixture
+def sweep(tiny_gpt2_folder: Path, tmp_path: Path) -> TinySweep:
+    return TinySweep(model=tiny_gpt2_folder, rows=tiny_rows(tmp_path / "rows"))
+
+
+def run(sweep: TinySweep, *trials: PlannedTrial, root: Path, attempt: str = ATTEMPT) -> int:
+    """The exit code of a job with these trials, whose store is `root`/store."""
+    (root / "log.txt").touch()
+    return run_request(
+        sweep.request(*trials),
+        store=FolderStore(root / "store"),
+        attempt=attempt,
+        work=root / attempt,
+        log=root / "log.txt",
+        stop=StopSignal(),
+        started_s=time.monotonic(),
+    )
+
+
+def failure_of(root: Path, trial: PlannedTrial, attempt: str = ATTEMPT) -> Failure:
+    key = Keys.failure(trial.trial_id, attempt)
+    return parse(Failure, FolderStore(root / "store").read(key, limit_bytes=DOCUMENT_LIMIT_BYTES), name=key)
+
+
+def test_a_rank_that_no_memory_holds_is_out_of_memory_and_no_bug(sweep: TinySweep, tmp_path: Path) -> None:
+    config = sweep.trained().config
+    assert config.lora is not None
+    huge = sweep.replanned(config.model_copy(update={"lora": config.lora.model_copy(update={"r": 2**44})}))
+    assert run(sweep, huge, root=tmp_path) == ExitCode.GPU_MEMORY
+    failure = failure_of(tmp_path, huge)
+    assert (failure.reason, failure.permanent) == ("gpu_oom", True)
+    assert "can't allocate memory" in failure.message
+    assert "lower" in failure.message
+
+
+def test_a_bug_fails_its_trial_with_its_own_words_and_spares_the_neighbour(
+    sweep: TinySweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("no rows to divide by")
+
+    monkeypatch.setattr("job.trial.measure_model", broken)
+    asked, lead = sweep.zero_shot(), sweep.lead()
+    assert run(sweep, asked, lead, root=tmp_path) == ExitCode.DONE, "a mixed group is finished"
+    failure = failure_of(tmp_path, asked)
+    assert (failure.reason, failure.exit_code) == ("bug", ExitCode.BUG)
+    assert failure.message.startswith("ZeroDivisionError: no rows to divide by; this is a bug")
+    assert FolderStore(tmp_path / "store").stat(Keys.result(lead.trial_id)) is not None
+    assert run(sweep, asked, root=tmp_path, attempt="a2") == ExitCode.BUG
