@@ -131,6 +131,11 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tail", type=int, metavar="LINES", help="only the last lines")
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    parser.add_argument("--verify", action="store_true", help="read every byte of every result again, however it looks")
+
+
 def _add_clean(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -145,7 +150,7 @@ _VERBS: dict[str, _Verb] = {
     "run": _Verb("run", "bring every trial of a spec to its result and write the report", _add_run),
     "status": _Verb("status", "say where every trial of a run is", _add_status),
     "logs": _Verb("logs", "print what the newest process of a trial wrote", _add_logs),
-    "report": _Verb("report", "write the report of a run from what is in its store", _add_target),
+    "report": _Verb("report", "write the report of a run from what is in its store", _add_report),
     "stop": _Verb("stop", "end a run or one trial; what is finished is kept", _add_trial),
     "retry": _Verb("retry", "give failed or stopped trials a new start", _add_trial),
     "clean": _Verb("clean", "remove what a run no longer needs, or the whole run", _add_clean),

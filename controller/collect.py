@@ -1,7 +1,7 @@
 """Store to verified tables: what a report is made from, and nothing that does not verify.
 
-The first report reads every file of a result once and compares its SHA-256; the manifests that passed are kept in the
-store, so that later reports look at sizes alone. The files that numbers come from are compared every time.
+controller/verified.py says what verifies. Beyond it, the files that numbers come from are compared with their SHA-256 in
+every report.
 """
 
 from __future__ import annotations
@@ -10,36 +10,31 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter
 
+from controller.attempt_files import read_records, read_scores
 from controller.ledger import TrialRecord
 from controller.ledger_reader import LedgerReader
 from controller.spec.model import SweepSpec
 from controller.states import Limits, Situation, TrialStatus, states
-from job.contract.base import Frozen, sha256_hex
+from controller.verified import VerifiedResults
 from job.contract.config import PlannedTrial, data_id
 from job.contract.documents import (
     DATA_LIMIT_BYTES,
-    DOCUMENT_LIMIT_BYTES,
     EvaluationRecord,
     Example,
-    Manifest,
     Plan,
-    Prediction,
     Result,
     ScoredSplit,
-    Scores,
     StepRecord,
     parse,
-    to_json,
 )
 from job.contract.errors import FAILURE_REASONS, FailureReason, NotFoundError, ResultError, TrialState
 from job.store import Keys, Store
-from job.store.results import load_manifest, read_result
+from job.store.results import load_manifest, untrusted
 
 __all__ = [
     "UNNAMED_STORE",
@@ -51,22 +46,13 @@ __all__ = [
     "TrialData",
     "Trouble",
     "collect",
+    "read_examples",
 ]
-__all__ += ["read_examples", "read_predictions"]
 
-VERIFIED = "verified.json"
 UNNAMED_STORE = "STORE"
 """Stands for a folder that only the machine at hand knows."""
 _READERS = 8  # reading is waiting for the store
 _NO_CLOCK = datetime.min.replace(tzinfo=UTC)
-
-
-class Verified(Frozen):
-    """Manifests whose every file was read in full and had its SHA-256."""
-
-    schema_version: int = 1
-    manifests: dict[str, str] = Field(default_factory=dict)
-    """Trial to SHA-256 of its manifest."""
 
 
 class Point(NamedTuple):
@@ -143,22 +129,27 @@ class Collected:
     """What could not be read, and is not part of a result."""
 
 
-def collect(store: Store, plan: Plan, spec: SweepSpec) -> Collected:
+def collect(store: Store, plan: Plan, spec: SweepSpec, *, results: VerifiedResults | None = None) -> Collected:
     """Every trial of the plan with its verified numbers, or with the reason why there are none.
+
+    What `results` finds (by default, what it remembers) is remembered in the store.
 
     Raises TransientError and ConfigurationError as the store does; a damaged document becomes a failed trial.
     """
-    ledger = LedgerReader(store, plan, monotonic=lambda: 0.0).read(live=())
+    results = results or VerifiedResults(store)
+    ledger = LedgerReader(store, plan, results=results).read(live=())
     statuses = states(Situation(plan, ledger, observed=None, limits=_limits(spec), now=_NO_CLOCK))
-    verified = _read_verified(store)
 
     def read(trial: PlannedTrial) -> TrialData:
         record, status = ledger.record(trial.trial_id), statuses[trial.trial_id]
-        return _read_trial(store, trial, record=record, status=status, verified=verified)
+        return _read_trial(store, trial, record=record, status=status)
 
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         trials = tuple(pool.map(read, plan.trials))
-    _remember(store, trials, before=verified)
+    for trial in trials:
+        if trial.trouble is not None and trial.trouble.reason == "result_corrupt":
+            results.forget(trial.planned.trial_id)
+    results.remember()
     records = [ledger.record(trial.trial_id) for trial in plan.trials]
     return Collected(
         plan=plan,
@@ -186,23 +177,6 @@ def read_examples(store: Store, plan: Plan) -> dict[tuple[str, str], Example]:
     return {(example.split, example.example_id): example for example in examples}
 
 
-def read_predictions(store: Store, result: Result, *, split: str, example_ids: frozenset[str]) -> dict[str, str]:
-    """What the trial finally wrote for these rows of a split, by example id.
-
-    Raises ResultError when the file is not the one that the manifest vouches for, or a line does not parse.
-    """
-    manifest = load_manifest(store, result.manifest)
-    texts: dict[str, str] = {}
-    quoted = [_STRING.dump_json(example_id) for example_id in sorted(example_ids)]
-    for line in _read_file(store, manifest, "predictions.jsonl").splitlines():
-        # Most lines are of other rows and steps: look before a model is built.
-        if line and any(example_id in line for example_id in quoted):
-            found = parse(Prediction, line, name="predictions.jsonl")
-            if (found.split, found.step) == (split, result.steps) and found.example_id in example_ids:
-                texts[found.example_id] = found.text
-    return texts
-
-
 def _limits(spec: SweepSpec) -> Limits:
     execution = spec.execution
     return Limits(
@@ -212,22 +186,18 @@ def _limits(spec: SweepSpec) -> Limits:
     )
 
 
-def _read_trial(
-    store: Store, trial: PlannedTrial, *, record: TrialRecord, status: TrialStatus, verified: Verified
-) -> TrialData:
+def _read_trial(store: Store, trial: PlannedTrial, *, record: TrialRecord, status: TrialStatus) -> TrialData:
     if status.state == "failed":
         return TrialData(trial, "failed", trouble=_trouble(record, status))
     if record.result is None:
         return TrialData(trial, "stopped" if status.state == "stopped" else "pending")
     try:
-        known = verified.manifests.get(trial.trial_id) == record.result.manifest.sha256
-        # A result whose files were all read before has just been checked for sizes, by the ledger.
-        result = record.result if known else read_result(store, trial, full=True)
-        if result is None:  # removed this moment
-            return TrialData(trial, "pending")
-        return TrialData(trial, "succeeded", measured=_measured(store, result))
-    except (ResultError, NotFoundError) as err:
-        return TrialData(trial, "failed", trouble=Trouble("result_corrupt", str(err), status.attempts))
+        return TrialData(trial, "succeeded", measured=_measured(store, record.result))
+    except ResultError as err:
+        # Damaged since it was last read in full, without a new tag.
+        return TrialData(
+            trial, "failed", trouble=Trouble("result_corrupt", str(untrusted(trial, err)), status.attempts)
+        )
 
 
 def _trouble(record: TrialRecord, status: TrialStatus) -> Trouble:
@@ -243,61 +213,17 @@ def _trouble(record: TrialRecord, status: TrialStatus) -> Trouble:
 
 def _measured(store: Store, result: Result) -> Measured:
     manifest = load_manifest(store, result.manifest)
-    scores = parse(Scores, _read_file(store, manifest, "scores.json"), name="scores.json")
-    if scores.trial_id != result.trial_id:
-        raise ResultError(f"scores.json is of trial {scores.trial_id!r}, not of {result.trial_id!r}")
-    losses: list[Point] = []
-    evaluations: list[EvaluationRecord] = []
-    for record in _records(_read_file(store, manifest, "metrics.jsonl")):
-        if isinstance(record, StepRecord):
-            losses.append(Point(record.step, record.loss))
-        else:
-            evaluations.append(record)
+    scores, records = read_scores(store, manifest), read_records(store, manifest)
     tables = {
         split: ScoreTable(table.example_ids, {name: np.asarray(column) for name, column in table.metrics.items()})
         for split, table in scores.splits.items()
     }
-    return Measured(result=result, scores=tables, losses=tuple(losses), evaluations=tuple(evaluations))
-
-
-_STRING = TypeAdapter(str)
-_RECORD: TypeAdapter[StepRecord | EvaluationRecord] = TypeAdapter(
-    Annotated[StepRecord | EvaluationRecord, Field(discriminator="kind")]
-)
-
-
-def _records(body: bytes) -> Iterator[StepRecord | EvaluationRecord]:
-    for number, line in enumerate(body.splitlines(), start=1):
-        try:
-            yield _RECORD.validate_json(line)
-        except ValueError as err:
-            raise ResultError(f"metrics.jsonl, line {number}: neither a step nor an evaluation") from err
-
-
-def _read_file(store: Store, manifest: Manifest, path: str) -> bytes:
-    """The file's bytes, which are those that the manifest lists."""
-    key = Keys.attempt_file(manifest.trial_id, manifest.attempt, path)
-    listed = {file.path: file.sha256 for file in manifest.files}
-    if path not in listed:
-        raise ResultError(f"{key} is not in its manifest")
-    body = store.read(key, limit_bytes=DATA_LIMIT_BYTES)
-    if sha256_hex(body) != listed[path]:
-        raise ResultError(f"{key} has SHA-256 {sha256_hex(body)}, the manifest says {listed[path]}")
-    return body
-
-
-def _read_verified(store: Store) -> Verified:
-    key = Keys.report(VERIFIED)
-    try:
-        return parse(Verified, store.read(key, limit_bytes=DOCUMENT_LIMIT_BYTES), name=key)
-    except (NotFoundError, ResultError):  # it saves reading; without it everything is read
-        return Verified()
-
-
-def _remember(store: Store, trials: tuple[TrialData, ...], *, before: Verified) -> None:
-    passed = {trial.planned.trial_id: trial.measured.result.manifest.sha256 for trial in trials if trial.measured}
-    if passed != before.manifests:
-        store.put(Keys.report(VERIFIED), to_json(Verified(manifests=passed)))
+    return Measured(
+        result=result,
+        scores=tables,
+        losses=tuple(Point(record.step, record.loss) for record in records if isinstance(record, StepRecord)),
+        evaluations=tuple(record for record in records if isinstance(record, EvaluationRecord)),
+    )
 
 
 def _left(store: Store, plan: Plan) -> Iterator[LeftTrial]:

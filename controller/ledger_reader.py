@@ -5,7 +5,7 @@ says so with `touch`), and people, whose verbs all renew control.json: a new tag
 again. A full reading every few minutes covers what nobody announced.
 
 Limits
-- A result that is removed or damaged by hand is noticed with the next full reading.
+- A result that is removed or damaged by hand is noticed with the next full reading, or the next controller.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from controller.ledger import CorruptResult, Ledger, TrialRecord
+from controller.verified import VerifiedResults
 from job.contract.base import Frozen
 from job.contract.config import PlannedTrial
 from job.contract.documents import (
@@ -32,12 +34,12 @@ from job.contract.documents import (
 )
 from job.contract.errors import NotFoundError, ResultError
 from job.store import Keys, ObjectInfo, Store
-from job.store.results import read_result
 
 __all__ = ["LedgerReader", "read_control"]
 
 logger = logging.getLogger(__name__)
 FULL_READING_S = 300.0
+_READERS = 8  # reading is waiting for the store
 D = TypeVar("D", bound=Frozen)
 
 
@@ -58,10 +60,12 @@ class LedgerReader:
         store: Store,
         plan: Plan,
         *,
+        results: VerifiedResults | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         full_every_s: float = FULL_READING_S,
     ) -> None:
         self._store = store
+        self._results = results or VerifiedResults(store)
         self._full_every_s = full_every_s
         self._planned = {trial.trial_id: trial for trial in plan.trials}
         self._monotonic = monotonic
@@ -77,6 +81,10 @@ class LedgerReader:
     def touch(self, trial_ids: Iterable[str]) -> None:
         """Read these trials again at the next reading, live or not."""
         self._touched.update(trial_ids)
+
+    def remember(self) -> None:
+        """Keep in the store which results have been read in full, for whoever looks next."""
+        self._results.remember()
 
     def read(self, *, live: Collection[str]) -> Ledger:
         """The ledger now; `live` are the trials that a process may be writing to, or that have just ended.
@@ -116,20 +124,24 @@ class LedgerReader:
         found_keys: dict[str, dict[str, ObjectInfo]] = {trial_id: {} for trial_id in wanted}
         for found in listing:
             trial_id, _, rest = found.key.removeprefix(Keys.TRIALS).partition("/")
-            # Files of attempts and checkpoints are not ours to read, and there are many.
-            if trial_id in found_keys and ("/" not in rest or rest.startswith(("failures/", "retries/"))):
+            if trial_id in found_keys and not rest.startswith("checkpoints/"):
                 found_keys[trial_id][found.key] = found
-        for trial_id, own in found_keys.items():
-            tags = {key: found.etag for key, found in own.items()}
-            before = self._record_tags.get(trial_id, {})
-            if tags != before:
-                changed = {key for key in tags.keys() | before.keys() if tags.get(key) != before.get(key)}
-                self._records[trial_id] = self._trial(self._planned[trial_id], own, changed)
-                self._record_tags[trial_id] = tags
+        changed = {trial_id: own for trial_id, own in found_keys.items() if self._has_changed(trial_id, own)}
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            records = pool.map(lambda trial_id: self._trial(self._planned[trial_id], changed[trial_id]), changed)
+            for trial_id, record in zip(changed, records, strict=True):
+                self._records[trial_id] = record
+                self._record_tags[trial_id] = _tags(trial_id, changed[trial_id], record)
 
-    def _trial(self, planned: PlannedTrial, own: Mapping[str, ObjectInfo], changed: Collection[str]) -> TrialRecord:
+    def _has_changed(self, trial_id: str, own: Mapping[str, ObjectInfo]) -> bool:
+        record = self._records.get(trial_id, TrialRecord())
+        return _tags(trial_id, own, record) != self._record_tags.get(trial_id, {})
+
+    def _trial(self, planned: PlannedTrial, own: Mapping[str, ObjectInfo]) -> TrialRecord:
         trial_id = planned.trial_id
         record = self._records.get(trial_id, TrialRecord())
+        tags, before = _tags(trial_id, own, record), self._record_tags.get(trial_id, {})
+        changed = {key for key in tags.keys() | before.keys() if tags.get(key) != before.get(key)}
         under_failures, under_retries = Keys.failures(trial_id), Keys.retries(trial_id)
         if any(key.startswith(under_failures) for key in changed):
             failures = [self._failure(found, trial_id) for key, found in own.items() if key.startswith(under_failures)]
@@ -139,7 +151,8 @@ class LedgerReader:
             record = replace(record, retries=tuple(retries))
         if (key := Keys.progress(trial_id)) in changed:
             record = replace(record, progress=self._progress(own[key]) if key in own else None)
-        if (key := Keys.result(trial_id)) in changed:
+        key = Keys.result(trial_id)
+        if key in changed or any(other.startswith(Keys.attempts(trial_id)) for other in changed):
             record = self._with_result(record, planned, own.get(key))
         return record
 
@@ -147,7 +160,7 @@ class LedgerReader:
         if found is None:
             return replace(record, result=None, corrupt=None)
         try:
-            return replace(record, result=read_result(self._store, planned, full=False), corrupt=None)
+            return replace(record, result=self._results.read(planned), corrupt=None)
         except ResultError as err:
             return replace(record, result=None, corrupt=CorruptResult(str(err), found.etag))
 
@@ -177,3 +190,10 @@ class LedgerReader:
 
     def _document(self, document: type[D], found: ObjectInfo) -> D:
         return parse(document, self._store.read(found.key, limit_bytes=DOCUMENT_LIMIT_BYTES), name=found.key)
+
+
+def _tags(trial_id: str, own: Mapping[str, ObjectInfo], record: TrialRecord) -> dict[str, str]:
+    """The tags of what the record stands on: the trial's documents, and the files of the attempt that has won."""
+    attempts = Keys.attempts(trial_id)
+    won = () if record.result is None else (Keys.attempt(trial_id, record.result.attempt),)
+    return {key: found.etag for key, found in own.items() if key.startswith(won) or not key.startswith(attempts)}

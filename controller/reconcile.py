@@ -118,6 +118,7 @@ def look(controller: Controller, *, leaving: bool) -> Situation:
     """The situation now."""
     observed = tuple(controller.backend.observe())
     ledger = controller.reader.read(live={trial_id for seen in observed for trial_id in seen.trial_ids})
+    controller.reader.remember()
     limits = replace(controller.limits, leaving=leaving)
     return Situation(controller.plan, ledger, observed, limits, controller.clock.now())
 

@@ -87,7 +87,7 @@ def run_trial(
 
 def _is_done(store: Store, trial: PlannedTrial) -> bool:
     """Whether a result verifies. One that does not stays where it is: only a person's `retry` removes it."""
-    return read_result(store, trial, full=False) is not None
+    return read_result(store, trial) is not None
 
 
 def _load_rows(context: TrialContext) -> Rows:

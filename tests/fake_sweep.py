@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from job.contract.base import sha256_hex
 from job.contract.config import (
     DataOptions,
+    EvaluationOptions,
     GenerationOptions,
     LoraOptions,
     ModelOptions,
@@ -55,14 +57,32 @@ def lora_trial(number: int, *, max_new_tokens: int = 64) -> PlannedTrial:
         generation=GenerationOptions(max_new_tokens=max_new_tokens),
         seed=0,
     )
+    label = f"lora.r={number + 1}, max_new_tokens={max_new_tokens}"
+    return planned(config, letter=chr(ord("A") + number), label=label)
+
+
+def lead_trial(k: int) -> PlannedTrial:
+    """The baseline of the first k lines."""
+    config = TrialConfig(
+        kind="lead",
+        lead_k=k,
+        model=ModelOptions(digest=DIGEST),
+        data=DataOptions(digest=DIGEST, splits={"validation": "v"}, columns={"input": "x", "target": "y"}),
+        evaluation=EvaluationOptions(final_splits=("validation",)),
+    )
+    return planned(config, letter="A", label=f"lead-{k}")
+
+
+def planned(config: TrialConfig, *, letter: str, label: str) -> PlannedTrial:
+    """The trial of this configuration."""
     return PlannedTrial(
         trial_id=trial_id(config),
         adapter_id=adapter_id(config),
         config_id=config_id(config),
-        letter=chr(ord("A") + number),
-        label=f"lora.r={number + 1}, max_new_tokens={max_new_tokens}",
-        kind="lora",
-        seed=0,
+        letter=letter,
+        label=label,
+        kind=config.kind,
+        seed=config.seed,
         config=config,
     )
 
@@ -99,18 +119,24 @@ def request_for(plan: Plan, trial_ids: tuple[str, ...], adapters: dict[str, str]
     )
 
 
-def publish(store: Store, trial: PlannedTrial, attempt: str, *, rouge: float = 0.25) -> bool:
+def publish(
+    store: Store,
+    trial: PlannedTrial,
+    attempt: str,
+    *,
+    rouge: float = 0.25,
+    files: Mapping[str, bytes] | None = None,
+) -> bool:
     """What a job does at its end: files, manifest, result. False when another attempt's result is there."""
     listed = []
-    for path, body in _files(trial, attempt, rouge).items():
+    for path, body in (files or _files(trial, attempt, rouge)).items():
         store.put(Keys.attempt_file(trial.trial_id, attempt, path), body)
         listed.append(ManifestFile(path=path, size_bytes=len(body), sha256=sha256_hex(body)))
     manifest = to_json(Manifest(trial_id=trial.trial_id, attempt=attempt, files=tuple(listed)))
     key = Keys.manifest(trial.trial_id, attempt)
     store.put(key, manifest)
-    result = result_of(trial, attempt, rouge=rouge).model_copy(
-        update={"manifest": ManifestReference(key=key, size_bytes=len(manifest), sha256=sha256_hex(manifest))}
-    )
+    reference = ManifestReference(key=key, size_bytes=len(manifest), sha256=sha256_hex(manifest))
+    result = result_of(trial, attempt, rouge=rouge, manifest=reference)
     return store.put_once(Keys.result(trial.trial_id), to_json(result))
 
 
@@ -133,8 +159,11 @@ def _files(trial: PlannedTrial, attempt: str, rouge: float) -> dict[str, bytes]:
     }
 
 
-def result_of(trial: PlannedTrial, attempt: str, *, rouge: float = 0.25) -> Result:
-    """A result whose manifest is not there."""
+def result_of(
+    trial: PlannedTrial, attempt: str, *, rouge: float = 0.25, manifest: ManifestReference | None = None
+) -> Result:
+    """A result, by default with a manifest that is not there."""
+    nowhere = ManifestReference(key=Keys.manifest(trial.trial_id, attempt), size_bytes=0, sha256="0" * 64)
     metrics = {name: MetricValue(mean=rouge, n=8) for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")}
     return Result(
         trial_id=trial.trial_id,
@@ -153,5 +182,5 @@ def result_of(trial: PlannedTrial, attempt: str, *, rouge: float = 0.25) -> Resu
         provenance={},
         started_at=NOW,
         finished_at=NOW,
-        manifest=ManifestReference(key=Keys.manifest(trial.trial_id, attempt), size_bytes=0, sha256="0" * 64),
+        manifest=manifest or nowhere,
     )

@@ -17,7 +17,7 @@ from controller.terminal import harmless
 from job.contract.documents import Plan
 from job.store import Keys
 
-__all__ = ["interruption", "write_outcome"]
+__all__ = ["as_reported", "interruption", "write_outcome"]
 
 _LISTED = 20
 
@@ -32,6 +32,16 @@ def interruption(outcome: Outcome, *, naming: Naming, resume: str) -> str:
         f"  go on:  {resume}\n"
         f"  look:   lorasweep status {shlex.quote(naming.run_uri)}\n"
     )
+
+
+def as_reported(statuses: Mapping[str, TrialStatus], report: Report) -> dict[str, TrialStatus]:
+    """The statuses with what the report found since: a result may be damaged under the eyes of the loop."""
+    found = {
+        failed.trial_id: TrialStatus("failed", failed.reason, failed.message, failed.attempts)
+        for failed in report.failures
+        if statuses[failed.trial_id].state != "failed"
+    }
+    return {**statuses, **found}
 
 
 def write_outcome(outcome: Outcome, report: Report, *, plan: Plan, naming: Naming, output: str) -> None:

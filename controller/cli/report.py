@@ -10,6 +10,7 @@ from controller.cli.target import open_target
 from controller.report.document import Report
 from controller.report.terminal import ranked_table
 from controller.report.write import write_report
+from controller.verified import VerifiedResults
 from job.contract.documents import to_json
 from job.contract.errors import ExitCode
 from job.store import Keys
@@ -20,7 +21,8 @@ __all__ = ["run_report"]
 def run_report(args: argparse.Namespace) -> int:
     """Write report/ of the run anew and say where it is; 1 when a trial failed or nothing could be ranked."""
     target = open_target(args.target, store=args.store, run=args.run)
-    report = write_report(target.store, plan=target.plan, spec_text=target.loaded.text)
+    results = VerifiedResults(target.store, trusting=not args.verify)
+    report = write_report(target.store, plan=target.plan, spec_text=target.loaded.text, results=results)
     if args.output == "json":
         sys.stdout.write(to_json(report).decode())
     else:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.cli.wishes import renew_control, void_failures
+from controller.ledger import CorruptResult
 from controller.states import TrialStatus, states
 from job.contract.config import PlannedTrial
-from job.contract.errors import ExitCode, ResultError, SpecError
+from job.contract.errors import ExitCode, SpecError
 from job.store import Keys, Store
-from job.store.results import read_result
 
 __all__ = ["run_retry"]
 
@@ -30,7 +31,8 @@ def run_retry(args: argparse.Namespace) -> int:
     chosen = _chosen(target, statuses, args.trial)
     now = datetime.now(UTC)
     for trial in chosen:
-        _remove_damaged_result(target.store, trial)
+        if (damaged := situation.ledger.record(trial.trial_id).corrupt) is not None:
+            _remove(target.store, trial, damaged)
         void_failures(target.store, trial.trial_id, situation.ledger, now=now)
     if chosen:
         # Last: the new tag of control.json tells a live controller to read the trials again.
@@ -50,24 +52,17 @@ def _chosen(target: Target, statuses: Mapping[str, TrialStatus], word: str | Non
         return [trial for trial in target.plan.trials if statuses[trial.trial_id].state in {"failed", "stopped"}]
     trial = find_trial(target.plan, word)
     state = statuses[trial.trial_id].state
-    if state not in {"failed", "stopped"} and not _is_damaged(target.store, trial):
+    if state == "succeeded":
+        again = (
+            f"`lorasweep report {shlex.quote(target.naming.run_uri)} --verify` reads every byte of every result again"
+        )
+        raise SpecError(f"trial {trial.letter} {trial.trial_id} has a result that verifies; {again}")
+    if state not in {"failed", "stopped"}:
         raise SpecError(f"trial {trial.letter} {trial.trial_id} is {state}; only failed and stopped trials are retried")
     return [trial]
 
 
-def _is_damaged(store: Store, trial: PlannedTrial) -> bool:
-    """Whether there is a result that does not verify, down to the last byte of its files, as the report looks."""
-    try:
-        read_result(store, trial, full=True)
-    except ResultError:
-        return True
-    return False
-
-
-def _remove_damaged_result(store: Store, trial: PlannedTrial) -> None:
+def _remove(store: Store, trial: PlannedTrial, damaged: CorruptResult) -> None:
     """Remove a result that does not verify, unless someone has put another in its place since it was looked at."""
-    found = store.stat(Keys.result(trial.trial_id))
-    if found is None or not _is_damaged(store, trial):
-        return
-    if not store.delete(found.key, etag=found.etag):
+    if not store.delete(Keys.result(trial.trial_id), etag=damaged.etag):
         sys.stderr.write(f"trial {trial.trial_id}: its result has changed meanwhile and was left as it is\n")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -136,13 +137,13 @@ def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Stor
         sys.stderr.write(interruption(outcome, naming=naming, resume=shlex.join(["lorasweep", *sys.argv[1:]])))
         return int(ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED)
     # jinja2 and numpy cost a third of a second, which a person would wait for before the first line of progress.
-    from controller.cli.ending import write_outcome
+    from controller.cli.ending import as_reported, write_outcome
     from controller.report.write import write_report
 
     report = write_report(store, plan=plan, spec_text=loaded.text)
+    outcome = replace(outcome, statuses=as_reported(outcome.statuses, report))
     write_outcome(outcome, report, plan=plan, naming=naming, output=output)
-    # The report has looked at every byte, the loop only at sizes.
-    succeeded = all(status.state == "succeeded" for status in outcome.statuses.values()) and not report.failures
+    succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
     return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
 
 

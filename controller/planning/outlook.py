@@ -10,12 +10,12 @@ from typing import Literal
 from controller.names import Naming
 from controller.planning.plan import Preview
 from controller.spec.model import SweepSpec
+from controller.verified import VerifiedResults
 from job.contract.base import Count, Frozen, Number, Positive, Text
 from job.contract.config import PlannedTrial, Source, TrialKind
 from job.contract.documents import Plan
 from job.contract.errors import ResultError
 from job.store import Keys, Store
-from job.store.results import read_result
 
 __all__ = ["Bounds", "Counts", "Outlook", "TrialOutlook", "outlook_of"]
 
@@ -126,13 +126,14 @@ def outlook_of(spec: SweepSpec, preview: Preview, *, store: Store, naming: Namin
 def _states(store: Store, trials: Sequence[PlannedTrial]) -> list[TrialOutlookState]:
     if next(iter(store.list(Keys.TRIALS)), None) is None:
         return ["new"] * len(trials)
+    results = VerifiedResults(store)
     with ThreadPoolExecutor(_ASKERS) as pool:
-        return list(pool.map(lambda trial: _state(store, trial), trials))
+        return list(pool.map(lambda trial: _state(results, trial), trials))
 
 
-def _state(store: Store, trial: PlannedTrial) -> TrialOutlookState:
+def _state(results: VerifiedResults, trial: PlannedTrial) -> TrialOutlookState:
     try:
-        return "new" if read_result(store, trial, full=False) is None else "done"
+        return "new" if results.read(trial) is None else "done"
     except ResultError:
         return "damaged"
 

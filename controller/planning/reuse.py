@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from controller.planning.plan import earlier_plans
+from controller.verified import VerifiedResults
 from job.contract.config import PlannedTrial
 from job.contract.documents import Plan
 from job.contract.errors import ResultError
 from job.store import Keys, Store
-from job.store.results import read_result
 
 __all__ = ["earlier_adapters"]
 
@@ -16,22 +16,23 @@ def earlier_adapters(store: Store, plan: Plan) -> dict[str, str]:
     """Trial of `plan` to the key of an attempt that holds its adapter, trained for another spec of the same run."""
     wanted = {trial.adapter_id: trial.trial_id for trial in plan.trials if trial.adapter_id is not None}
     planned = {trial.trial_id for trial in plan.trials}
+    results = VerifiedResults(store)
     found: dict[str, str] = {}
     for earlier in earlier_plans(store):
         for trial in earlier.trials:
             ours = wanted.get(trial.adapter_id or "")
             if ours is None or ours in found or trial.trial_id in planned:
                 continue
-            attempt = _attempt_of(store, trial)
+            attempt = _attempt_of(results, trial)
             if attempt is not None:
                 found[ours] = Keys.attempt(trial.trial_id, attempt)
     return found
 
 
-def _attempt_of(store: Store, trial: PlannedTrial) -> str | None:
+def _attempt_of(results: VerifiedResults, trial: PlannedTrial) -> str | None:
     """The attempt of a result that verifies; a damaged one is no reason to fail, only to train again."""
     try:
-        result = read_result(store, trial, full=False)
+        result = results.read(trial)
     except ResultError:
         return None
     return None if result is None else result.attempt

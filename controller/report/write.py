@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from controller.collect import Collected, collect, read_examples, read_predictions
+from controller.attempt_files import read_predictions
+from controller.collect import Collected, collect, read_examples
 from controller.report.content import build_report, objective_of
 from controller.report.document import Objective, Report, SampledExample
 from controller.report.html import html_report
@@ -14,6 +15,7 @@ from controller.report.ranking import Standing, standings
 from controller.report.samples import chosen_rows, sampled, shown_writers
 from controller.report.table import csv_report
 from controller.spec.file import parse_spec
+from controller.verified import VerifiedResults
 from job.contract.documents import Plan, to_json
 from job.contract.errors import NotFoundError, ResultError
 from job.store import Keys, Store
@@ -21,13 +23,14 @@ from job.store import Keys, Store
 __all__ = ["make_report", "write_report"]
 
 
-def write_report(store: Store, *, plan: Plan, spec_text: bytes) -> Report:
+def write_report(store: Store, *, plan: Plan, spec_text: bytes, results: VerifiedResults | None = None) -> Report:
     """The report of the plan's run, which `report/` of the store now holds in every form.
 
-    The same store gives the same bytes, whoever asks and whenever. Raises TransientError and ConfigurationError as the
+    The same store gives the same bytes, whoever asks and whenever. `results` are those of the store, for a caller who
+    does not want what earlier readings remember to be trusted. Raises TransientError and ConfigurationError as the
     store does, SpecError for a spec text that is none.
     """
-    report = make_report(store, plan=plan, spec_text=spec_text)
+    report = make_report(store, plan=plan, spec_text=spec_text, results=results)
     forms = {
         "report.json": to_json(report),
         "report.csv": csv_report(report).encode(),
@@ -39,10 +42,10 @@ def write_report(store: Store, *, plan: Plan, spec_text: bytes) -> Report:
     return report
 
 
-def make_report(store: Store, *, plan: Plan, spec_text: bytes) -> Report:
+def make_report(store: Store, *, plan: Plan, spec_text: bytes, results: VerifiedResults | None = None) -> Report:
     """The document alone."""
     spec = parse_spec(spec_text, name=Keys.spec(plan.spec_sha256), folder=Path()).spec
-    collected = collect(store, plan, spec)
+    collected = collect(store, plan, spec, results=results)
     objective = objective_of(spec)
     order = standings(collected.trials, objective)
     try:

@@ -102,6 +102,11 @@ class Keys:
         return check_key(f"trials/{trial_id}/progress.json")
 
     @staticmethod
+    def attempts(trial_id: str) -> str:
+        """The prefix of what all processes of a trial published."""
+        return check_key(f"trials/{trial_id}/attempts/")
+
+    @staticmethod
     def attempt(trial_id: str, attempt: str) -> str:
         """The prefix of what one process published."""
         return check_key(f"trials/{trial_id}/attempts/{attempt}/")

@@ -1,6 +1,8 @@
-"""Whether a trial's result can be trusted: the one definition of done, for the controller, the job and the report."""
+"""Whether a trial's result can be trusted, down to the last byte of its files; for the controller and the job."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from job.contract.base import sha256_hex
 from job.contract.config import PlannedTrial
@@ -9,33 +11,56 @@ from job.contract.errors import NotFoundError, ResultError
 from job.store.keys import Keys
 from job.store.protocol import Store
 
-__all__ = ["load_manifest", "read_result"]
+__all__ = ["SealedResult", "load_manifest", "read_result", "untrusted", "verify_result"]
 
 
-def read_result(store: Store, trial: PlannedTrial, *, full: bool) -> Result | None:
+class SealedResult(NamedTuple):
+    """A result that verifies."""
+
+    result: Result
+    manifest: Manifest
+    seal: str
+    """64 hex digits over the manifest and the store's tags of its files: another one as soon as a file was written."""
+
+
+def read_result(store: Store, trial: PlannedTrial) -> Result | None:
+    """The trial's result with every byte of its files compared, or None when there is none yet.
+
+    Raises as `verify_result`.
+    """
+    found = verify_result(store, trial, seal=None)
+    return None if found is None else found.result
+
+
+def verify_result(store: Store, trial: PlannedTrial, *, seal: str | None) -> SealedResult | None:
     """The trial's verified result, or None when there is none yet.
 
     Checks that the result parses and is of this trial, that its manifest has the size and SHA-256 that the result
-    vouches for, and that every file of the manifest is there in its size; with `full` every file's SHA-256 as well.
+    vouches for, and that every file of the manifest is there in its size and with its SHA-256. With the `seal` of an
+    earlier verification the files are read only if it is broken.
 
     Raises ResultError for the first defect, TransientError and ConfigurationError as the store does.
     """
     key = Keys.result(trial.trial_id)
     try:
-        body = store.read(key, limit_bytes=DOCUMENT_LIMIT_BYTES)
-    except NotFoundError:
-        return None
-    except ResultError as err:
-        raise _untrusted(trial, err) from err
-    try:
-        result = parse(Result, body, name=key)
+        result = parse(Result, store.read(key, limit_bytes=DOCUMENT_LIMIT_BYTES), name=key)
         _check_identity(result, trial)
         manifest = load_manifest(store, result.manifest)
         _check_attempt(result, manifest)
-        _check_files(store, manifest, full=full)
+        found = _seal(store, result, manifest)
+        if found != seal:
+            _check_bytes(store, manifest)
+    except NotFoundError:
+        return None
     except ResultError as err:
-        raise _untrusted(trial, err) from err
-    return result
+        raise untrusted(trial, err) from err
+    return SealedResult(result, manifest, found)
+
+
+def untrusted(trial: PlannedTrial, err: ResultError) -> ResultError:
+    """The error for a result with this defect."""
+    # The command that does so names the run as well, and is for those to write who know it.
+    return ResultError(f"{Keys.result(trial.trial_id)} cannot be trusted: {err}. A retry of the trial makes it anew")
 
 
 def load_manifest(store: Store, reference: ManifestReference) -> Manifest:
@@ -68,31 +93,28 @@ def _check_attempt(result: Result, manifest: Manifest) -> None:
         raise ResultError(f"its manifest is of trial {manifest.trial_id!r}, attempt {manifest.attempt!r}")
 
 
-def _check_files(store: Store, manifest: Manifest, *, full: bool) -> None:
+def _seal(store: Store, result: Result, manifest: Manifest) -> str:
+    """The seal of files that are all there in their sizes. Raises ResultError for the first that is not."""
     folder = Keys.attempt(manifest.trial_id, manifest.attempt)
-    sizes = {found.key: found.size_bytes for found in store.list(folder)}
+    there = {found.key: found for found in store.list(folder)}
+    lines = [result.manifest.sha256]
     for file in manifest.files:
         key = Keys.attempt_file(manifest.trial_id, manifest.attempt, file.path)
-        if key not in sizes:
+        if key not in there:
             raise ResultError(f"{key} is missing, the manifest lists it")
-        if sizes[key] != file.size_bytes:
-            raise ResultError(f"{key} is {sizes[key]:,} bytes, the manifest says {file.size_bytes:,}")
-    if full:
-        for file in manifest.files:
-            _check_sha256(store, Keys.attempt_file(manifest.trial_id, manifest.attempt, file.path), file.sha256)
+        if there[key].size_bytes != file.size_bytes:
+            raise ResultError(f"{key} is {there[key].size_bytes:,} bytes, the manifest says {file.size_bytes:,}")
+        lines.append(f"{key} {there[key].etag}")
+    return sha256_hex("\n".join(lines).encode())
 
 
-def _check_sha256(store: Store, key: str, expected: str) -> None:
-    try:
-        found = store.sha256(key)
-    except NotFoundError as err:
-        raise ResultError(f"{key} is missing, the manifest lists it") from err
-    if found != expected:
-        raise ResultError(f"{key} has SHA-256 {found}, the manifest says {expected}")
-
-
-def _untrusted(trial: PlannedTrial, err: ResultError) -> ResultError:
-    return ResultError(
-        f"trial {trial.trial_id} ({trial.label}): the stored result cannot be trusted: {err}. "
-        f"Run `lorasweep retry {trial.trial_id}` to have it made anew"
-    )
+def _check_bytes(store: Store, manifest: Manifest) -> None:
+    # After the tags were taken: what is written from here on breaks the seal.
+    for file in manifest.files:
+        key = Keys.attempt_file(manifest.trial_id, manifest.attempt, file.path)
+        try:
+            found = store.sha256(key)
+        except NotFoundError as err:
+            raise ResultError(f"{key} is missing, the manifest lists it") from err
+        if found != file.sha256:
+            raise ResultError(f"{key} has SHA-256 {found}, the manifest says {file.sha256}")

@@ -5,108 +5,30 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fake_sweep import lead_trial, publish
 from servers.s3_server import S3Bucket
 
 from job.contract.base import sha256_hex
-from job.contract.config import (
-    DataOptions,
-    EvaluationOptions,
-    ModelOptions,
-    PlannedTrial,
-    Provenance,
-    TrialConfig,
-    adapter_id,
-    config_id,
-    trial_id,
-)
-from job.contract.documents import (
-    DataSummary,
-    Device,
-    Manifest,
-    ManifestFile,
-    ManifestReference,
-    MetricValue,
-    Result,
-    Seconds,
-    to_json,
-)
+from job.contract.documents import ManifestReference
 from job.contract.errors import ResultError, SweepError, TransientError
 from job.store import Keys, Store, open_store
-from job.store.results import load_manifest, read_result
+from job.store.results import load_manifest, read_result, verify_result
 
-DIGEST = "sha256:" + "0" * 64
 ATTEMPT = "attempt-1"
-FILES = {"scores.json": b'{"splits": {}}\n', "adapter/adapter_model.safetensors": os.urandom(3_000), "log.txt": b""}
+ADAPTER = "adapter/adapter_model.safetensors"
+FILES = {"scores.json": b'{"splits": {}}\n', ADAPTER: os.urandom(3_000), "log.txt": b""}
+TRIAL = lead_trial(3)
 
 
-def planned(lead_k: int) -> PlannedTrial:
-    config = TrialConfig(
-        kind="lead",
-        lead_k=lead_k,
-        model=ModelOptions(digest=DIGEST),
-        data=DataOptions(digest=DIGEST, splits={"validation": "v"}, columns={"input": "i", "target": "t"}),
-        evaluation=EvaluationOptions(final_splits=("validation",)),
-    )
-    return PlannedTrial(
-        trial_id=trial_id(config),
-        adapter_id=adapter_id(config),
-        config_id=config_id(config),
-        letter="A",
-        label=f"lead-{lead_k}",
-        kind="lead",
-        seed=None,
-        config=config,
-    )
-
-
-TRIAL = planned(3)
-
-
-def published(store: Store, trial: PlannedTrial = TRIAL) -> dict[str, Any]:
+def published(store: Store) -> dict[str, Any]:
     """Publish one attempt and its result; gives the result as JSON, for a test to spoil."""
-    for path, body in FILES.items():
-        store.put(Keys.attempt_file(trial.trial_id, ATTEMPT, path), body)
-    manifest = Manifest(
-        trial_id=trial.trial_id,
-        attempt=ATTEMPT,
-        files=tuple(
-            ManifestFile(path=path, size_bytes=len(body), sha256=sha256_hex(body)) for path, body in FILES.items()
-        ),
-    )
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    result = Result(
-        trial_id=trial.trial_id,
-        adapter_id=trial.adapter_id,
-        config_id=trial.config_id,
-        attempt=ATTEMPT,
-        config=trial.config,
-        engine="none",
-        metrics={"validation": {"rougeL": MetricValue(mean=0.25, n=3)}},
-        steps=0,
-        train_tokens=0,
-        seconds=Seconds(startup=0, data=0, train=0, evaluate=0, publish=0),
-        device=Device(name="cpu", count=1, peak_bytes=1),
-        data=DataSummary(digest=DIGEST, rows={"validation": 3}, dropped={}),
-        versions={},
-        provenance=Provenance(),
-        started_at=now,
-        finished_at=now,
-        manifest=store_manifest(store, to_json(manifest), trial),
-    )
-    store.put(Keys.result(trial.trial_id), to_json(result))
-    document: dict[str, Any] = json.loads(to_json(result))
+    publish(store, TRIAL, ATTEMPT, files=FILES)
+    document: dict[str, Any] = json.loads(store.read(Keys.result(TRIAL.trial_id), limit_bytes=100_000))
     return document
-
-
-def store_manifest(store: Store, body: bytes, trial: PlannedTrial = TRIAL) -> ManifestReference:
-    key = Keys.manifest(trial.trial_id, ATTEMPT)
-    store.put(key, body)
-    return ManifestReference(key=key, size_bytes=len(body), sha256=sha256_hex(body))
 
 
 def overwrite(store: Store, document: dict[str, Any]) -> None:
@@ -115,16 +37,17 @@ def overwrite(store: Store, document: dict[str, Any]) -> None:
 
 def with_manifest(store: Store, document: dict[str, Any], manifest: dict[str, Any]) -> None:
     """Store another manifest and a result that vouches for it."""
-    reference = store_manifest(store, json.dumps(manifest).encode())
+    body, key = json.dumps(manifest).encode(), Keys.manifest(TRIAL.trial_id, ATTEMPT)
+    store.put(key, body)
+    reference = ManifestReference(key=key, size_bytes=len(body), sha256=sha256_hex(body))
     overwrite(store, {**document, "manifest": reference.model_dump()})
 
 
-def refused(store: Store, *, full: bool = False) -> str:
+def refused(store: Store) -> str:
     with pytest.raises(ResultError) as caught:
-        read_result(store, TRIAL, full=full)
+        read_result(store, TRIAL)
     message = str(caught.value)
-    assert message.startswith(f"trial {TRIAL.trial_id} (lead-3): ")
-    assert f"`lorasweep retry {TRIAL.trial_id}`" in message
+    assert message.startswith(f"{Keys.result(TRIAL.trial_id)} cannot be trusted: ")
     return message
 
 
@@ -132,27 +55,38 @@ def key_of(path: str) -> str:
     return Keys.attempt_file(TRIAL.trial_id, ATTEMPT, path)
 
 
+class Unread:
+    """A store none of whose objects may be read for its SHA-256."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def sha256(self, key: str) -> str:
+        raise AssertionError(f"{key} was read in full")
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+
 class ResultContract:
     """A subclass gives the fixture `store` (empty)."""
 
-    @pytest.mark.parametrize("full", [False, True])
-    def test_without_a_result_there_is_none(self, store: Store, full: bool) -> None:
-        assert read_result(store, TRIAL, full=full) is None
-        published(store, planned(2))
-        assert read_result(store, TRIAL, full=full) is None
+    def test_without_a_result_there_is_none(self, store: Store) -> None:
+        assert read_result(store, TRIAL) is None
+        publish(store, lead_trial(2), ATTEMPT)
+        assert read_result(store, TRIAL) is None
 
-    @pytest.mark.parametrize("full", [False, True])
-    def test_a_published_result_verifies(self, store: Store, full: bool) -> None:
+    def test_a_published_result_verifies(self, store: Store) -> None:
         document = published(store)
-        found = read_result(store, TRIAL, full=full)
+        found = read_result(store, TRIAL)
         assert found is not None
-        assert json.loads(to_json(found)) == document
+        assert found.model_dump(mode="json") == document
         assert {file.path for file in load_manifest(store, found.manifest).files} == set(FILES)
 
     def test_files_beside_those_of_the_manifest_do_not_matter(self, store: Store) -> None:
         published(store)
         store.put(key_of("events/more"), b"x")
-        assert read_result(store, TRIAL, full=True) is not None
+        assert read_result(store, TRIAL) is not None
 
     @pytest.mark.parametrize("path", sorted(FILES))
     def test_a_missing_file_is_named(self, store: Store, path: str) -> None:
@@ -162,18 +96,28 @@ class ResultContract:
 
     def test_a_truncated_file_is_named_with_both_sizes(self, store: Store) -> None:
         published(store)
-        path = "adapter/adapter_model.safetensors"
-        store.put(key_of(path), FILES[path][:-1])
-        assert f"{key_of(path)} is 2,999 bytes, the manifest says 3,000" in refused(store)
+        store.put(key_of(ADAPTER), FILES[ADAPTER][:-1])
+        assert f"{key_of(ADAPTER)} is 2,999 bytes, the manifest says 3,000" in refused(store)
 
-    def test_a_flipped_bit_is_found_by_the_full_check(self, store: Store) -> None:
+    def test_a_flipped_bit_is_found(self, store: Store) -> None:
         published(store)
-        path = "adapter/adapter_model.safetensors"
-        store.put(key_of(path), bytes([FILES[path][0] ^ 1]) + FILES[path][1:])
-        assert read_result(store, TRIAL, full=False) is not None
-        assert f"{key_of(path)} has SHA-256 " in refused(store, full=True)
+        store.put(key_of(ADAPTER), bytes([FILES[ADAPTER][0] ^ 1]) + FILES[ADAPTER][1:])
+        assert f"{key_of(ADAPTER)} has SHA-256 " in refused(store)
 
-    def test_a_missing_altered_or_resized_manifest_is_found_without_the_full_check(self, store: Store) -> None:
+    def test_files_under_an_unbroken_seal_are_not_read_and_every_write_breaks_it(self, store: Store) -> None:
+        published(store)
+        first = verify_result(store, TRIAL, seal=None)
+        assert first is not None
+        again = verify_result(cast(Store, Unread(store)), TRIAL, seal=first.seal)
+        assert again == first
+        flipped = bytes([FILES[ADAPTER][0] ^ 1]) + FILES[ADAPTER][1:]
+        store.put(key_of(ADAPTER), flipped)
+        with pytest.raises(ResultError, match="has SHA-256"):
+            verify_result(store, TRIAL, seal=first.seal)
+        store.put(key_of(ADAPTER), FILES[ADAPTER])
+        assert verify_result(store, TRIAL, seal=first.seal) is not None
+
+    def test_a_missing_altered_or_resized_manifest_is_found(self, store: Store) -> None:
         published(store)
         key = Keys.manifest(TRIAL.trial_id, ATTEMPT)
         body = store.read(key, limit_bytes=10_000)
@@ -264,9 +208,9 @@ class ResultContract:
         bad = store.stat(Keys.result(TRIAL.trial_id))
         assert bad is not None
         assert store.delete(bad.key, etag=bad.etag)
-        assert read_result(store, TRIAL, full=True) is None
+        assert read_result(store, TRIAL) is None
         assert store.put_once(bad.key, json.dumps(document).encode())
-        assert read_result(store, TRIAL, full=True) is not None
+        assert read_result(store, TRIAL) is not None
 
 
 class TestFolderStore(ResultContract):
@@ -281,7 +225,7 @@ class TestFolderStore(ResultContract):
         published(store)
         monkeypatch.setattr(os, "scandir", fail)
         with pytest.raises(TransientError):
-            read_result(store, TRIAL, full=False)
+            read_result(store, TRIAL)
 
     def test_a_two_gigabyte_result_is_refused_by_its_size(self, store: Store, tmp_path: Path) -> None:
         published(store)
@@ -303,5 +247,5 @@ class TestS3Store(ResultContract):
         published(store)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
         with pytest.raises(SweepError) as caught:
-            read_result(open_store(f"{s3_bucket.uri}/runs"), TRIAL, full=False)
+            read_result(open_store(f"{s3_bucket.uri}/runs"), TRIAL)
         assert isinstance(caught.value, TransientError)

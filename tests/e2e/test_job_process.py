@@ -78,7 +78,7 @@ def finished(sweep: TinySweep, tmp_path_factory: pytest.TempPathFactory) -> Fini
 
 
 def result_of(store: FolderStore, trial: PlannedTrial) -> Result:
-    result = read_result(store, trial, full=True)
+    result = read_result(store, trial)
     assert result is not None
     return result
 
@@ -205,7 +205,7 @@ def test_a_trial_stopped_by_sigterm_exits_85_and_resumes_to_the_same_bytes(
     first.process.send_signal(signal.SIGTERM)
     assert first.end() == ExitCode.STOPPED, first.said
     store = FolderStore(tmp_path / "run")
-    assert read_result(store, trial, full=False) is None
+    assert read_result(store, trial) is None
     assert not list(store.list(Keys.failures(trial.trial_id))), "a stop is not a failure"
     second = Job(tmp_path, sweep.request(trial), attempt="a2")
     assert second.end() == ExitCode.DONE, second.said
@@ -258,7 +258,7 @@ def test_a_diverging_trial_is_a_permanent_failure_and_its_neighbour_goes_on(swee
     failure = parse(Failure, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key)
     assert (failure.reason, failure.permanent, failure.exit_code) == ("diverged", True, ExitCode.DIVERGED)
     assert "lower training.learning_rate" in failure.message
-    assert read_result(store, good, full=True) is not None
+    assert read_result(store, good) is not None
     alone = Job(tmp_path, sweep.request(bad), attempt="a2")
     assert alone.end() == ExitCode.DIVERGED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -112,3 +113,20 @@ def test_a_second_controller_is_told_who_has_the_run(sandbox: Sandbox) -> None:
     sandbox.gate.touch()
     _, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, stderr
+
+
+@pytest.mark.parametrize(("file", "keep_time"), [("log.txt", False), ("scores.json", True)])
+def test_a_byte_that_was_flipped_after_a_run_is_a_failed_trial_to_the_next_run(
+    sandbox: Sandbox, file: str, keep_time: bool
+) -> None:
+    assert sandbox.sweep().returncode == 0
+    trial_id = sandbox.trial_ids()["A"]
+    path = next((sandbox.run / "trials" / trial_id / "attempts").glob(f"*/{file}"))
+    before = path.stat()
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    if keep_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = sandbox.sweep("--output", "json")
+    assert again.returncode == 1
+    assert json.loads(again.stdout)["trials"][trial_id]["reason"] == "result_corrupt"
+    assert file in again.stderr

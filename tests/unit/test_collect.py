@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 from made import GRID, MadeRun, json_lines, made_run
 
-from controller.collect import Collected, collect, read_examples, read_predictions
+from controller.attempt_files import read_predictions
+from controller.collect import Collected, collect, read_examples
 from job.contract.documents import DATA_LIMIT_BYTES, Control, Failure, Prediction, Retry, to_json
 from job.contract.errors import ResultError
 from job.store import Keys, Store

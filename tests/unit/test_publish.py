@@ -1,73 +1,17 @@
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fake_sweep import lead_trial, result_of
 
 from job.contract.base import sha256_hex
-from job.contract.config import (
-    DataOptions,
-    EvaluationOptions,
-    ModelOptions,
-    PlannedTrial,
-    Provenance,
-    TrialConfig,
-    adapter_id,
-    config_id,
-    trial_id,
-)
-from job.contract.documents import DataSummary, Device, Manifest, ManifestReference, MetricValue, Result, Seconds, parse
+from job.contract.documents import Manifest, parse
 from job.contract.errors import ResultError, StoppedError, TransientError
 from job.publishing.publish import publish_attempt, publish_result, with_patience
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
 from job.store.results import read_result
-
-DIGEST = "sha256:" + "0" * 64
-
-
-def lead(k: int) -> PlannedTrial:
-    config = TrialConfig(
-        kind="lead",
-        lead_k=k,
-        model=ModelOptions(digest=DIGEST),
-        data=DataOptions(digest=DIGEST, splits={"validation": "v"}, columns={"input": "i", "target": "t"}),
-        evaluation=EvaluationOptions(final_splits=("validation",)),
-    )
-    return PlannedTrial(
-        trial_id=trial_id(config),
-        adapter_id=adapter_id(config),
-        config_id=config_id(config),
-        letter="A",
-        label=f"lead-{k}",
-        kind="lead",
-        seed=None,
-        config=config,
-    )
-
-
-def result_of(trial: PlannedTrial, manifest: ManifestReference, *, attempt: str, rouge: float = 0.25) -> Result:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    return Result(
-        trial_id=trial.trial_id,
-        adapter_id=trial.adapter_id,
-        config_id=trial.config_id,
-        attempt=attempt,
-        config=trial.config,
-        engine="none",
-        metrics={"validation": {"rougeL": MetricValue(mean=rouge, n=3)}},
-        steps=0,
-        train_tokens=0,
-        seconds=Seconds(startup=0, data=0, train=0, evaluate=0, publish=0),
-        device=Device(name="cpu", count=1, peak_bytes=1),
-        data=DataSummary(digest=DIGEST, rows={"validation": 3}, dropped={}),
-        versions={},
-        provenance=Provenance(),
-        started_at=now,
-        finished_at=now,
-        manifest=manifest,
-    )
 
 
 @pytest.fixture
@@ -80,10 +24,10 @@ def attempt_folder(tmp_path: Path) -> Path:
 
 
 def test_a_published_trial_verifies_and_its_manifest_lists_every_file(tmp_path: Path, attempt_folder: Path) -> None:
-    store, trial = FolderStore(tmp_path / "run"), lead(3)
+    store, trial = FolderStore(tmp_path / "run"), lead_trial(3)
     manifest = publish_attempt(store, trial=trial, attempt="a1", folder=attempt_folder, stop=StopSignal())
-    assert publish_result(store, result=result_of(trial, manifest, attempt="a1"), stop=StopSignal())
-    found = read_result(store, trial, full=True)
+    assert publish_result(store, result=result_of(trial, "a1", manifest=manifest), stop=StopSignal())
+    found = read_result(store, trial)
     assert found is not None
     assert found.metrics["validation"]["rougeL"].mean == 0.25
     stored = parse(Manifest, store.read(manifest.key, limit_bytes=10_000), name="manifest")
@@ -92,23 +36,23 @@ def test_a_published_trial_verifies_and_its_manifest_lists_every_file(tmp_path: 
 
 
 def test_of_two_attempts_that_publish_one_counts_and_neither_fails(tmp_path: Path, attempt_folder: Path) -> None:
-    store, trial, stop = FolderStore(tmp_path / "run"), lead(3), StopSignal()
+    store, trial, stop = FolderStore(tmp_path / "run"), lead_trial(3), StopSignal()
     first = publish_attempt(store, trial=trial, attempt="a1", folder=attempt_folder, stop=stop)
     second = publish_attempt(store, trial=trial, attempt="a2", folder=attempt_folder, stop=stop)
-    assert publish_result(store, result=result_of(trial, first, attempt="a1"), stop=stop)
-    assert not publish_result(store, result=result_of(trial, second, attempt="a2", rouge=0.5), stop=stop)
-    found = read_result(store, trial, full=True)
+    assert publish_result(store, result=result_of(trial, "a1", manifest=first), stop=stop)
+    assert not publish_result(store, result=result_of(trial, "a2", manifest=second, rouge=0.5), stop=stop)
+    found = read_result(store, trial)
     assert found is not None
     assert found.attempt == "a1"
 
 
 def test_a_result_of_another_trial_in_our_place_is_an_error(tmp_path: Path, attempt_folder: Path) -> None:
-    store, trial, stop = FolderStore(tmp_path / "run"), lead(3), StopSignal()
+    store, trial, stop = FolderStore(tmp_path / "run"), lead_trial(3), StopSignal()
     manifest = publish_attempt(store, trial=trial, attempt="a1", folder=attempt_folder, stop=stop)
-    foreign = result_of(lead(2), manifest, attempt="b")
+    foreign = result_of(lead_trial(2), "b", manifest=manifest)
     store.put(Keys.result(trial.trial_id), json.dumps(foreign.model_dump(mode="json")).encode())
     with pytest.raises(ResultError, match=r"remove it with `lorasweep retry`"):
-        publish_result(store, result=result_of(trial, manifest, attempt="a1"), stop=stop)
+        publish_result(store, result=result_of(trial, "a1", manifest=manifest), stop=stop)
 
 
 def test_a_store_that_comes_back_within_the_patience_loses_nothing() -> None:
