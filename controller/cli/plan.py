@@ -90,8 +90,15 @@ def _missing_places(loaded: LoadedSpec) -> list[str]:
     return [
         f"{field}: {place} does not exist; `plan` and `run` need it"
         for field, place in places.items()
-        if place.startswith(("./", "../", "/", "~")) and not (loaded.folder / Path(place).expanduser()).exists()
+        if place.startswith(("./", "../", "/", "~")) and not _exists(place, folder=loaded.folder)
     ]
+
+
+def _exists(place: str, *, folder: Path) -> bool:
+    try:
+        return (folder / Path(place).expanduser()).exists()
+    except (OSError, RuntimeError):  # no rights, a name too long, ~ of nobody
+        return False
 
 
 def _write_json(value: object) -> None:

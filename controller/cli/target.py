@@ -17,10 +17,12 @@ from job.contract.config import PlannedTrial
 from job.contract.documents import DATA_LIMIT_BYTES, Plan, parse
 from job.contract.errors import NotFoundError, SpecError
 from job.store import Keys, Store, open_store
+from job.store.address import refusal
 
 __all__ = ["Target", "find_trial", "naming_of", "open_target", "situation_of"]
 
 _RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+_NAME_BYTES = 255  # NAME_MAX of Linux and macOS
 _SWEEP = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -41,9 +43,11 @@ class Target(NamedTuple):
 def naming_of(spec: SweepSpec, *, store: str | None, run: str | None) -> Naming:
     """Which run of the spec is meant: `store` and `run` as given, or the spec's own root and `main`.
 
-    Raises SpecError for a name that cannot be a folder.
+    Raises SpecError for a store that is no address, and for a run's name that cannot be a folder.
     """
-    return Naming(root=_absolute(store or spec.store.root), sweep=spec.name, run=_checked_run(run or "main"))
+    # An empty --store or --run is a script's unset variable; the default in its place could be another run's.
+    root = _absolute(spec.store.root, given="store.root") if store is None else _absolute(store, given="--store")
+    return Naming(root=root, sweep=spec.name, run="main" if run is None else _checked_run(run, given="--run"))
 
 
 def open_target(target: str, *, store: str | None, run: str | None) -> Target:
@@ -51,7 +55,7 @@ def open_target(target: str, *, store: str | None, run: str | None) -> Target:
 
     Raises NotFoundError when there is no such run, SpecError when the words contradict each other.
     """
-    if target.endswith((".yaml", ".yml")) or Path(target).is_file():
+    if target.endswith((".yaml", ".yml")) or _is_file(target):
         loaded = load_spec(Path(target))
         naming = naming_of(loaded.spec, store=store, run=run)
         opened = open_store(naming.run_uri)
@@ -99,24 +103,46 @@ def _listed(trials: list[PlannedTrial] | tuple[PlannedTrial, ...]) -> str:
 
 
 def _naming_of_uri(uri: str) -> Naming:
+    if wrong := refusal(uri):
+        raise SpecError(wrong)
     scheme, separator, rest = uri.rstrip("/").rpartition("://")
     # Three parts as typed: a bare word would otherwise take root and sweep from the working directory.
-    whole = rest if separator or rest.count("/") < 2 else _absolute(rest)
+    whole = rest if separator or rest.count("/") < 2 else _absolute(rest, given="run")
     parts = whole.rstrip("/").rsplit("/", 2)
     if len(parts) < 3 or not _SWEEP.fullmatch(parts[1]) or (separator and not parts[0]):
         raise SpecError(f"{uri!r} is neither a spec file nor a run; a run is <store root>/<sweep>/<run>")
     root = f"{scheme}://{parts[0]}" if separator else parts[0] or "/"
-    return Naming(root=root, sweep=parts[1], run=_checked_run(parts[2]))
+    return Naming(root=root, sweep=parts[1], run=_checked_run(parts[2], given="run name"))
 
 
-def _checked_run(run: str) -> str:
+def _checked_run(run: str, *, given: str) -> str:
     if not _RUN.fullmatch(run):
-        raise SpecError(f"run name {run!r} is not allowed: letters, digits, . _ - and no other, 128 at most")
+        raise SpecError(f"{given} {run!r} is not allowed: letters, digits, . _ - and no other, 128 at most")
     return run
 
 
-def _absolute(root: str) -> str:
-    return root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve())
+def _absolute(root: str, *, given: str) -> str:
+    if wrong := refusal(root):
+        raise SpecError(f"{given} {wrong}")
+    if root.startswith("s3://"):
+        return root.rstrip("/")
+    try:
+        absolute = str(Path(root).expanduser().resolve())
+        longest = max(len(part.encode()) for part in absolute.split("/"))
+    except UnicodeEncodeError as err:
+        raise SpecError(f"{given} {root!r}: is not UTF-8, as every name in a store's documents is; rename it") from err
+    except (OSError, RuntimeError) as err:  # ~ of nobody, links in a circle
+        raise SpecError(f"{given} {root!r}: is no path: {str(err).rstrip('.')}; name another folder") from err
+    if longest > _NAME_BYTES:
+        raise SpecError(f"{given} {root[:_NAME_BYTES]!r}...: {_NAME_BYTES} bytes a name at most; shorten it")
+    return absolute
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except OSError:  # too long, no rights: as a run it is looked at again
+        return False
 
 
 def _plan_of(store: Store, naming: Naming, spec_sha256: str) -> Plan:

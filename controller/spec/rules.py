@@ -1,4 +1,4 @@
-"""The rules between fields of a spec whose fields are each sound."""
+"""The rules between fields of a spec whose fields are each sound, and those of its addresses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ from controller.spec.yaml_tree import Path
 from job.contract.errors import SpecError
 from job.contract.metric_names import ALWAYS, DIRECTIONS, names_of
 from job.contract.template import template_fields
+from job.store.address import SOURCE, refusal
 
 __all__ = ["broken_rules"]
 
 
 def broken_rules(spec: SweepSpec) -> Iterator[Problem]:
-    """Every mistake that shows only when fields are read together."""
+    """Every mistake of addresses, and every one that shows only when fields are read together."""
+    yield from _of_places(spec)
     yield from _of_data(spec)
     yield from _of_prompts(spec)
     yield from _of_metrics(spec)
     yield from _of_count(spec)
+
+
+def _of_places(spec: SweepSpec) -> Iterator[Problem]:
+    sources: dict[Path, str] = {("model", "id"): spec.model.id, ("data", "source"): spec.data.source}
+    for at, source in sources.items():
+        if wrong := refusal(source, choices=SOURCE):
+            yield Problem(at, wrong)
+    if wrong := refusal(spec.store.root):
+        yield Problem(("store", "root"), wrong)
 
 
 def _of_data(spec: SweepSpec) -> Iterator[Problem]:

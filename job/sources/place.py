@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from job.contract.errors import SpecError
+from job.store.address import SOURCE, refusal
 
 __all__ = ["Place", "locate"]
 
@@ -38,14 +39,18 @@ def locate(location: str, *, base: Path, revision: str | None) -> Place:
 
 
 def _place(location: str, *, base: Path) -> Place:
+    if wrong := refusal(location, choices=SOURCE):
+        raise SpecError(wrong)
     if location.startswith("s3://"):
         return Place("s3", location.rstrip("/"))
-    if "://" in location:
-        raise SpecError(f"{location!r}: sources are a hub id, a folder or file, or an s3:// prefix")
     try:
         path = base / Path(location).expanduser()
-        if location and path.exists():
-            return Place("path", str(path.resolve()))
+        if path.exists():
+            real = str(path.resolve())
+            real.encode()
+            return Place("path", real)
+    except UnicodeEncodeError as err:
+        raise SpecError(f"{location[:200]!r}: the path of {path.name!r} is not UTF-8, as a plan is; rename it") from err
     except (OSError, RuntimeError, ValueError) as err:  # no rights, too long, links in a circle, ~ of nobody, NUL
         raise SpecError(f"{location[:200]!r} cannot be looked up as a path: {err}") from err
     looks_like_a_path = location.startswith((".", "/", "~")) or location.endswith("/") or _FILE_SUFFIX.search(location)

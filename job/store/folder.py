@@ -39,10 +39,6 @@ class FolderStore:
     """Objects as files under one folder, which is made by the first write."""
 
     def __init__(self, root: str | Path) -> None:
-        if "://" in str(root):
-            raise ConfigurationError(f"store {str(root)!r}: unknown scheme; use a folder or s3://bucket/prefix")
-        if not str(root):
-            raise ConfigurationError("the store's name is empty; use a folder or s3://bucket/prefix")
         self._root = Path(root).expanduser().resolve()
 
     @property

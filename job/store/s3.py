@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from job.contract.errors import ConfigurationError, NotFoundError, ResultError, TransientError
+from job.store.address import s3_address
 from job.store.keys import check_object, check_prefix, is_key
 from job.store.protocol import ObjectInfo, Store
 from job.store.s3_client import Answer, Client, Listed, Page, connect, transfer_config
@@ -31,7 +30,6 @@ from job.store.whole_file import explained, write_whole
 
 __all__ = ["S3Store"]
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _PREFIX_LIMIT = 120  # with 900 for the key it stays under S3's 1,024 bytes
 _CHUNK_BYTES = 2**20
 _BODIES = 5  # times that one object's body is asked for, each from where the last broke off
@@ -44,9 +42,10 @@ class S3Store:
     """Objects under one prefix of a bucket; endpoint, region and credentials come from the AWS_ variables and files."""
 
     def __init__(self, uri: str) -> None:
-        root = _parse(uri)
-        self._bucket = root.bucket
-        self._prefix = root.prefix
+        self._bucket, prefix = s3_address(uri)
+        if len(prefix) > _PREFIX_LIMIT:
+            raise ConfigurationError(f"store {uri!r}: the prefix may have {_PREFIX_LIMIT} characters; shorten it")
+        self._prefix = f"{prefix}/" if prefix else ""
         self._client = _connected(self.uri)
         self._endpoint = self._client.meta.endpoint_url
         self._probing = threading.Lock()
@@ -247,30 +246,6 @@ class S3Store:
                 f"{self.uri}: what answers at {self._endpoint} is no S3 server. Check AWS_ENDPOINT_URL_S3 and proxies"
             )
         return page.get("Contents", [])
-
-
-class _Root(NamedTuple):
-    bucket: str
-    prefix: str
-    """Empty, or ends in a slash."""
-
-
-def _parse(uri: str) -> _Root:
-    rest = uri.removeprefix("s3://")
-    if "@" in rest:
-        raise ConfigurationError(
-            "the store's URI holds credentials; write s3://bucket/prefix and set the AWS_ variables"
-        )
-    bucket, _, path = rest.partition("/")
-    prefix = path.removesuffix("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise ConfigurationError(f"store {uri!r}: {bucket!r} is no bucket name; write s3://bucket/prefix")
-    if prefix and (len(prefix) > _PREFIX_LIMIT or not is_key(prefix)):
-        raise ConfigurationError(
-            f"store {uri!r}: the prefix may have {_PREFIX_LIMIT} of A-Z a-z 0-9 . _ - and single slashes, "
-            "and no part that starts with a dot"
-        )
-    return _Root(bucket, f"{prefix}/" if prefix else "")
 
 
 def _connected(uri: str) -> Client:

@@ -338,9 +338,13 @@ class TestS3Store(StoreContract):
         ("s3://bucket/a b", "prefix"),
         ("s3://bucket/" + "a" * 121, "prefix"),
         ("s3://key:canary@bucket/runs", "holds credentials"),
+        ("https://key:canary@host/runs", "holds credentials"),
+        ("s3:/bucket/runs", "starts with s3://"),
+        ("gs://bucket/runs", "`gs:` is not supported"),
+        ("", "is empty"),
     ],
 )
-def test_an_s3_uri_that_is_none_is_refused(uri: str, message: str) -> None:
+def test_an_address_that_is_none_is_refused(uri: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
         open_store(uri)
     assert "canary" not in str(caught.value)

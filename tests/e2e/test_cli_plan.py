@@ -16,7 +16,19 @@ from specs import HEAD
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 # What `validate` must do without: seconds of imports, and what the controller image lacks.
-HEAVY = ("torch", "transformers", "datasets", "peft", "boto3", "botocore", "huggingface_hub", "numpy", "scipy", "rich")
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "peft",
+    "boto3",
+    "botocore",
+    "huggingface_hub",
+    "jinja2",
+    "numpy",
+    "rich",
+    "scipy",
+)
 
 
 def lorasweep(

@@ -45,6 +45,24 @@ def test_a_sweep_name_of_forty_characters_is_fine() -> None:
     load(HEAD.replace("name: small", f"name: {'a' * 40}") + f"vary: {{{GRID}}}\n")
 
 
+@pytest.mark.parametrize("address", ["s3://", "s3:/bucket", "s3:bucket", "gs://bucket/x", "file:///x", ""])
+@pytest.mark.parametrize(
+    ("field", "sound", "line"),
+    [("model.id", "{id: model}", "{id: %r}"), ("data.source", "{source: rows,", "{source: %r,")],
+)
+def test_a_source_that_is_no_address_is_refused(field: str, sound: str, line: str, address: str) -> None:
+    said = mistakes(HEAD.replace(sound, line % address) + f"vary: {{{GRID}}}\n")
+    assert f"{field}: {address!r}: " in said
+    assert "write " in said
+
+
+@pytest.mark.parametrize("root", ["s3://", "s3:/bucket", "s3:bucket", "S3://bucket", "gs://bucket", "file:///x", " "])
+def test_a_store_that_is_no_address_is_refused_before_anything_trains(root: str) -> None:
+    said = mistakes(HEAD + f"vary: {{{GRID}}}\nstore: {{root: {root!r}}}\n")
+    assert said.startswith(f"sweep.yaml:12:9: store.root: {root!r}: ")
+    assert "s3://bucket/prefix" in said
+
+
 # What a person wrote, and what has to be in the answer.
 MISTAKES = {
     "misspelled top key": ("modle: x\n", ["sweep.yaml:11:1: modle: unknown key; did you mean `model`?"]),
