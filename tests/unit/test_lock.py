@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from fake_sweep import NOW
 
-from controller.lock import lock_path, run_lock
+from controller.lock import control_lock, has_controller, lock_path, run_lock
 from job.contract.errors import ConfigurationError, TransientError
 
 HOLD = """
@@ -33,11 +36,13 @@ def test_a_second_holder_is_told_who_has_the_run_and_what_to_do(tmp_path: Path) 
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
+    assert has_controller(path)
     told = f"process {holder.pid} on .*lorasweep status /r/demo/main --watch"
     with pytest.raises(TransientError, match=told), run_lock(path, run_uri="/r/demo/main", now=NOW):
         pass
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
+    assert not has_controller(path)
     with run_lock(path, run_uri="/r/demo/main", now=NOW):
         assert str(os.getpid()) in path.read_text()
 
@@ -46,6 +51,45 @@ def test_a_lock_can_be_taken_again_after_it_was_given_back(tmp_path: Path) -> No
     for _ in range(2):
         with run_lock(tmp_path / "lock", run_uri="/r/demo/main", now=NOW):
             pass
+
+
+def test_who_only_looks_is_not_taken_for_a_controller(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with run_lock(path, run_uri="/r/demo/main", now=NOW):
+        pass
+    glance = os.open(path, os.O_RDONLY)
+    fcntl.flock(glance, fcntl.LOCK_SH)
+    threading.Timer(0.2, os.close, [glance]).start()
+    with run_lock(path, run_uri="/r/demo/main", now=NOW):
+        pass
+
+
+def test_a_run_that_nobody_has_locked_has_no_controller_and_looking_makes_nothing(tmp_path: Path) -> None:
+    assert not has_controller(tmp_path / "demo" / "main" / "lock")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said_with_the_path_and_is_to_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, body: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    path = tmp_path / "lock"
+    with pytest.raises(TransientError, match=rf"{path}: No space left.*Make room"):
+        run_lock(path, run_uri="/r/demo/main", now=NOW).__enter__()
+
+
+def test_a_disk_too_full_for_a_lock_is_no_mistake_in_the_store_s_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, flags: int, mode: int = 0) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(TransientError, match="Make room"):
+        control_lock(str(tmp_path), environ={}).__enter__()
 
 
 def test_a_place_that_cannot_be_written_is_a_mistake_to_mend(tmp_path: Path) -> None:
