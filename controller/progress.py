@@ -49,7 +49,7 @@ def trial_note(situation: Situation, trial: PlannedTrial, status: TrialStatus) -
             parts.append(f"loss {progress.loss:.3f}")
         if progress.tokens_per_s is not None:
             parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
-        if status.stopping:
+        if status.text:
             parts.append(status.text)
         return ", ".join(parts)
     reason = status.reason or ""

@@ -17,6 +17,7 @@ __all__ = ["FINAL_STATES", "Limits", "Situation", "TrialStatus", "states"]
 FINAL_STATES: frozenset[TrialState] = frozenset({"succeeded", "failed", "stopped"})
 # A running job writes its progress every few seconds; five minutes of silence cover a slow load of weights.
 SILENCE_S = 300.0
+_QUIET_S = 60.0  # worth a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,8 @@ class _Open:
         if silent_s > SILENCE_S:
             text = f"no sign of life for {silent_s:.0f} s; `lorasweep run` goes on"
             return TrialStatus("pending", text=text, attempts=attempts)
-        return TrialStatus("running", text=progress.stage, attempts=attempts)
+        text = f"no sign of life for {silent_s:.0f} s" if silent_s > _QUIET_S else ""
+        return TrialStatus("running", text=text, attempts=attempts)
 
     def _pending(self, record: TrialRecord, attempts: int) -> TrialStatus:
         if self.situation.ledger.control.state == "paused":

@@ -112,7 +112,7 @@ class PlainLines:
     def __init__(self, write: Callable[[str], object], *, monotonic: Callable[[], float]) -> None:
         self._write = write
         self._monotonic = monotonic
-        self._states: dict[str, tuple[str, str | None]] = {}
+        self._states: dict[str, tuple[str, str | None, bool]] = {}
         self._noted_at: dict[str, float] = {}
         self._notes: dict[str, str] = {}
         self._troubled = False
@@ -122,7 +122,8 @@ class PlainLines:
         first = not self._states
         for trial in situation.plan.trials:
             status = statuses[trial.trial_id]
-            now = (status.state, status.reason)
+            # That something is said of what runs, such as a wait for the store, is news; its numbers are not.
+            now = (status.state, status.reason, status.state == "running" and bool(status.text))
             changed = self._states.get(trial.trial_id) != now
             self._states[trial.trial_id] = now
             # What an earlier run has finished and what stands in line are in the summary, and there may be many.

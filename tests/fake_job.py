@@ -1,9 +1,9 @@
 """`python fake_job.py REQUEST --run-uri URI --attempt ID`: keeps the job's contract without a model.
 
 FAKE_JOB, a JSON object, says what each trial does, by letter: a list with one word per submission, the last for all
-further ones. Words: `ok`, `slow` (until SIGTERM), `deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing`
-(exit 0 without a result), `children` (leaves a process behind, then as ok), `gate` (waits for FAKE_JOB_GATE, a file),
-or a number: that exit code.
+further ones. Words: `ok`, `slow` (until SIGTERM), `late` (until SIGTERM, and then waits for FAKE_JOB_GATE, a file),
+`deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing` (exit 0 without a result), `children` (leaves a process
+behind, then as ok), `gate` (waits for FAKE_JOB_GATE), or a number: that exit code.
 """
 
 from __future__ import annotations
@@ -62,17 +62,23 @@ def _do(word: str, trial: PlannedTrial, *, store: Store, attempt: str) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if word in {"slow", "deaf"}:
+    if word == "late":
+        signal.signal(signal.SIGTERM, _stopped_late)
+    if word in {"slow", "late", "deaf"}:
         sys.stderr.write("waiting\n")
         time.sleep(_PATIENCE_S)
     if word == "children":
         subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({_PATIENCE_S})"])
     if word == "gate":
-        deadline = time.monotonic() + _PATIENCE_S
-        while not Path(os.environ["FAKE_JOB_GATE"]).exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        _wait_for_gate()
     publish(store, trial, attempt, rouge=0.1 + 0.05 * ord(trial.letter[0]) % 0.5)
     return 0
+
+
+def _wait_for_gate() -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not Path(os.environ["FAKE_JOB_GATE"]).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _progress(trial: PlannedTrial, *, store: Store, attempt: str) -> None:
@@ -80,6 +86,11 @@ def _progress(trial: PlannedTrial, *, store: Store, attempt: str) -> None:
         attempt=attempt, stage="train", step=2, max_steps=4, loss=1.5, tokens_per_s=1000.0, updated_at=datetime.now(UTC)
     )
     store.put(Keys.progress(trial.trial_id), to_json(progress))
+
+
+def _stopped_late(signum: int, frame: FrameType | None) -> NoReturn:
+    _wait_for_gate()
+    _stopped(signum, frame)
 
 
 def _stopped(signum: int, frame: FrameType | None) -> NoReturn:

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from controller.cli.target import Target, open_target, situation_of
 from controller.leftovers import Leftover, leftovers
-from controller.local.backend import live_names, state_folder
+from controller.local.backend import state_folder
+from controller.local.family import families_folder, living
 from controller.lock import lock_path, run_lock
 from job.contract.errors import ExitCode, SpecError, TransientError
 from job.store import Keys
@@ -29,8 +30,8 @@ def run_clean(args: argparse.Namespace) -> int:
     uri = target.naming.run_uri
     state = state_folder(os.environ, uri)
     with run_lock(lock_path(uri, environ=os.environ), run_uri=uri, now=datetime.now(UTC)):
-        if names := live_names(state):
-            raise TransientError(f"{uri}: a process of {names[0]} is still ending; try again in a minute")
+        for launch in living(families_folder(uri, state=state)):
+            raise TransientError(f"{uri}: a process of {launch.name} is still ending; try again in a minute")
         found = _whole_run(target) if args.all else _leftovers(target)
         removed = bool(found) and (args.yes or _agreed(found, whole=args.all, uri=uri))
         if removed:

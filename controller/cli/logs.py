@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.ledger import TrialRecord
-from controller.local.backend import local_logs, state_folder
+from controller.local.backend import state_folder
+from controller.local.observation import local_logs
 from controller.states import states
 from controller.terminal import harmless
 from job.contract.config import PlannedTrial

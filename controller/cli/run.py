@@ -22,6 +22,7 @@ from controller.cli.wishes import want_running
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
 from controller.local.backend import JOB_COMMAND, LocalBackend, state_folder
+from controller.local.family import families_folder
 from controller.local.slots import find_slots
 from controller.lock import lock_path, run_lock
 from controller.names import Naming
@@ -31,6 +32,7 @@ from controller.planning.reuse import earlier_adapters
 from controller.reconcile import Clock, Controller, Outcome, reconcile
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.model import SweepSpec
+from controller.states import Situation, states
 from controller.terminal import Display, display_on_stderr
 from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan
@@ -148,8 +150,14 @@ def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Stor
 
 
 def _backend(naming: Naming, *, gpus: int, command: Sequence[str]) -> LocalBackend:
-    folder = state_folder(os.environ, naming.run_uri)
-    return LocalBackend(folder, run_uri=naming.run_uri, slots=find_slots(os.environ, gpus=gpus), command=command)
+    state = state_folder(os.environ, naming.run_uri)
+    return LocalBackend(
+        state,
+        families=families_folder(naming.run_uri, state=state),
+        run_uri=naming.run_uri,
+        slots=find_slots(os.environ, gpus=gpus),
+        command=command,
+    )
 
 
 def _git_commit(folder: Path) -> str | None:

@@ -1,11 +1,12 @@
 """Submissions as local processes over device slots, one process a slot.
 
-What is known about a submission lies in its folder, never in memory alone, so that a controller that was killed and
-started again sees what the first one made. A process whose controller dies is stopped by controller.local.child, with a
-checkpoint; until it has ended, its trial is not started a second time.
+What is known about a submission lies in its folder, so that a controller that was killed and started again sees what
+the first one made. A process whose controller dies is stopped by controller.local.child, with a checkpoint; until it
+has ended, its trial is not started a second time. Three witnesses say what lives: the state folder of this machine,
+the locks beside the run (controller.local.family), and the processes that this controller itself has started.
 
 Limits
-- One machine: the folder is not shared, and a controller on another machine does not see these processes.
+- A process that another state folder knows is waited for and not signalled: it ends by itself, its controller is gone.
 - POSIX only (flock, process groups).
 """
 
@@ -20,16 +21,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import job
 from controller.backend import Backend, Observed, Submission
 from controller.local import child
-from controller.local.child_folder import ChildFolder, End, Launch, State, explained
+from controller.local.child_folder import ChildFolder, Launch, explained
+from controller.local.family import Family, living
+from controller.local.observation import ended, launched, live, state_of, without_folder
 from controller.local.slots import Slot
 from job.contract.base import sha256_hex
 from job.contract.errors import TransientError
 
-__all__ = ["JOB_COMMAND", "LocalBackend", "live_names", "local_logs", "state_folder"]
+__all__ = ["JOB_COMMAND", "LocalBackend", "state_folder"]
 
 JOB_COMMAND = (sys.executable, "-m", "job")
 GRACE_S = 30.0  # as a pod's terminationGracePeriodSeconds
@@ -58,25 +62,26 @@ def state_folder(environ: Mapping[str, str], run_uri: str) -> Path:
     return Path(base).expanduser() / "lorasweep" / "runs" / f"{sweep}-{run}-{sha256_hex(run_uri.encode())[:12]}"
 
 
-def local_logs(folder: Path, trial_id: str, *, limit_bytes: int) -> Iterator[tuple[str, bytes]]:
-    """Attempt and log of each process of the trial that this machine still knows, the newest first."""
-    known = [(place, launch) for place, launch in _launched(folder) if trial_id in launch.trial_ids]
-    for place, launch in sorted(known, key=lambda one: one[1].submitted_at, reverse=True):
-        body = place.tail(limit_bytes)
-        if body:
-            yield launch.attempt, body
+class _Child(NamedTuple):
+    launch: Launch
+    process: subprocess.Popen[bytes]
+    """Its pipe tells the child, by its end of file, that this controller is gone."""
 
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
 
-def live_names(folder: Path) -> list[str]:
-    """Submissions of which a process lives on this machine."""
-    return [launch.name for place, launch in _launched(folder) if place.alive()]
+    def hang_up(self) -> None:
+        """Close the pipe: the child takes it for the controller's end, and stops the job with a checkpoint."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
 
-
-def _launched(folder: Path) -> Iterator[tuple[ChildFolder, Launch]]:
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        place = ChildFolder(path)
-        if (launch := place.launch()) is not None:
-            yield place, launch
+    def signal(self, signum: signal.Signals) -> None:
+        """As a signal, where nothing tells whether the child has its handlers yet."""
+        if signum == signal.SIGTERM:
+            self.hang_up()
+        else:
+            self.process.send_signal(signum)
 
 
 class LocalBackend:
@@ -86,19 +91,20 @@ class LocalBackend:
         self,
         folder: Path,
         *,
+        families: Path,
         run_uri: str,
         slots: Sequence[Slot],
         command: Sequence[str] = JOB_COMMAND,
         grace_s: float = GRACE_S,
     ) -> None:
-        """`command` is given the request's path, --run-uri and --attempt."""
+        """`folder` and `families` are those of the run; `command` is given the request's path, --run-uri, --attempt."""
         self._folder = folder
+        self._families = families
         self._run_uri = run_uri
         self._slots = tuple(slots)
         self._command = tuple(command)
         self._grace_s = grace_s
-        # The pipe to each child tells it, by its end of file, that this controller is gone.
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, _Child] = {}
 
     @property
     def capacity(self) -> int:
@@ -113,12 +119,15 @@ class LocalBackend:
             return tuple(seen for _, seen in self._look())
 
     def submit(self, submission: Submission) -> None:
-        place = self._place(submission.name)
-        with explained(place.path), place.locked() as lock:
-            if lock is None or place.state() is not None or place.end() is not None:
+        place, family = self._place(submission.name), self._family(submission.name)
+        with explained(place.path), family.locked() as lock:
+            known = submission.name in self._children or place.state() is not None or place.end() is not None
+            if lock is None or known:
                 return
-            place.ask(self._launch(place, submission), submission.request)
-            self._children[submission.name] = _spawn(place, lock)
+            launch = self._launch(place, submission)
+            place.ask(launch, submission.request)
+            family.announce(lock, launch)
+            self._children[launch.name] = _Child(launch, _spawn(place, lock))
 
     def stop(self, name: str) -> None:
         self._signal(name, signal.SIGTERM)
@@ -127,10 +136,14 @@ class LocalBackend:
         self._signal(name, signal.SIGINT)
 
     def forget(self, name: str) -> None:
-        place = self._place(name)
-        with explained(place.path):
-            place.remove()
-        self._reap(name)
+        place, family = self._place(name), self._family(name)
+        if name not in self._known() or self._lives(name):
+            return
+        with explained(place.path), family.locked() as lock:
+            if lock is not None:
+                place.remove()
+                family.remove()
+                self._children.pop(name, None)
 
     def logs(self, name: str, *, limit_bytes: int) -> bytes | None:
         place = self._place(name)
@@ -140,23 +153,40 @@ class LocalBackend:
     def _place(self, name: str) -> ChildFolder:
         return ChildFolder(self._folder / name)
 
+    def _family(self, name: str) -> Family:
+        return Family(self._families / name)
+
+    def _lives(self, name: str) -> bool:
+        own = self._children.get(name)
+        return (own is not None and own.runs) or self._family(name).lives()
+
+    def _known(self) -> dict[str, Launch]:
+        """By name; of two launches under one name that of the living process."""
+        known = {launch.name: launch for _, launch in launched(self._folder)}
+        known |= {name: child.launch for name, child in self._children.items()}
+        return known | {launch.name: launch for launch in living(self._families)}
+
     def _look(self) -> Iterator[tuple[Launch, Observed]]:
-        for place, launch in _launched(self._folder):
-            if (seen := self._see(place, launch)) is not None:
+        for launch in self._known().values():
+            if (seen := self._see(launch)) is not None:
                 yield launch, seen
 
-    def _see(self, place: ChildFolder, launch: Launch) -> Observed | None:
+    def _see(self, launch: Launch) -> Observed | None:
         self._reap(launch.name)
-        alive = place.alive()  # before the documents: once the lock is free, they have their last form
-        state, end = place.state(), place.end()
+        place = self._place(launch.name)
+        alive = self._lives(launch.name)  # before the documents: once nobody lives, they have their last form
+        state, end = state_of(launch, place), place.end()
         if alive:
             if state is not None and not _exists(state.pid):
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(state.job_pid, signal.SIGKILL)  # the process that would see it end was killed
-            return _live(launch, state)
-        if state is None and end is None:
+            known = place.launch()
+            if known is None or known.attempt != launch.attempt:
+                return without_folder(launch, own=launch.name in self._children)
+            return live(launch, state)
+        if state is None and end is None and launch.name not in self._children:
             return None  # a controller died before the process began: submitting again begins it
-        return _ended(launch, state, end, tail=place.tail() or b"")
+        return ended(launch, state, end, tail=place.tail() or b"")
 
     def _launch(self, place: ChildFolder, submission: Submission) -> Launch:
         slot = self._free_slot(submission.name)
@@ -184,20 +214,21 @@ class LocalBackend:
         raise TransientError(f"all {len(self._slots)} device slots are taken; wait for a running trial to end")
 
     def _signal(self, name: str, signum: signal.Signals) -> None:
-        place = self._place(name)
+        own, place, family = self._children.get(name), self._place(name), self._family(name)
         with explained(place.path):
+            launch = family.launch()
+            state = None if launch is None else state_of(launch, place)
             # While the family lives, its process ids have not been given to strangers.
-            state = place.state()
-            if state is not None and place.alive():
+            if state is not None and family.lives():
                 with suppress(ProcessLookupError):
                     os.kill(state.pid, signum)
+            elif own is not None and own.runs:
+                own.signal(signum)
 
     def _reap(self, name: str) -> None:
-        process = self._children.get(name)
-        if process is not None and process.poll() is not None:
-            if process.stdin is not None:
-                process.stdin.close()
-            del self._children[name]
+        own = self._children.get(name)
+        if own is not None and not own.runs:
+            own.hang_up()
 
 
 def _spawn(place: ChildFolder, lock: int) -> subprocess.Popen[bytes]:
@@ -210,42 +241,6 @@ def _spawn(place: ChildFolder, lock: int) -> subprocess.Popen[bytes]:
             pass_fds=[lock],
             start_new_session=True,  # a Ctrl-C at the terminal is for the controller alone
         )
-
-
-def _live(launch: Launch, state: State | None) -> Observed:
-    return Observed(
-        name=launch.name,
-        group_id=launch.group_id,
-        number=launch.number,
-        trial_ids=launch.trial_ids,
-        state="waiting" if state is None else "running",
-        wait_reason="starting" if state is None else None,
-        attempt=launch.attempt,
-        stopping=state is not None and state.stopping,
-        submitted_at=launch.submitted_at,
-        scheduled_at=launch.submitted_at,
-        started_at=None if state is None else state.started_at,
-    )
-
-
-def _ended(launch: Launch, state: State | None, end: End | None, *, tail: bytes) -> Observed:
-    return Observed(
-        name=launch.name,
-        group_id=launch.group_id,
-        number=launch.number,
-        trial_ids=launch.trial_ids,
-        state="ended",
-        text="" if end is None else end.message,
-        attempt=launch.attempt,
-        stopping=state is not None and state.stopping,
-        cause="lost" if end is None else end.cause,
-        exit_code=None if end is None else end.exit_code,
-        log_tail=tail.decode(errors="replace").replace("\x00", ""),
-        submitted_at=launch.submitted_at,
-        scheduled_at=launch.submitted_at,
-        started_at=None if state is None else state.started_at,
-        ended_at=None if end is None else end.ended_at,
-    )
 
 
 def _exists(pid: int) -> bool:

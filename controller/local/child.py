@@ -3,13 +3,14 @@
     python -I -S child.py FOLDER LOCK_FD
 
 FOLDER/launch.json says what to start. Three facts keep "one live process per trial" true without a daemon:
-- LOCK_FD is a lock on FOLDER/alive, held by the controller before this process exists and inherited by the job:
-  while anyone of the family lives, the lock is taken, whatever happens to process ids.
+- LOCK_FD is a lock (controller.local.family) held by the controller before this process exists and inherited by the
+  job: while anyone of the family lives, the lock is taken, whatever happens to process ids or to FOLDER.
 - Standard input is a pipe from the controller. End of file means that the controller is gone, however it died; the
   job is then asked to stop (SIGTERM, so that it saves a checkpoint) and killed after the grace period.
 - FOLDER/end.json, written after the job's end, has its exit code for a controller that was started later.
 
-SIGTERM asks the job to stop; SIGINT kills it at once.
+SIGTERM asks the job to stop; SIGINT kills it at once. Whatever FOLDER cannot take (it was deleted, the disk is full)
+is left unsaid: this process never leaves a job without a watcher.
 """
 
 from __future__ import annotations
@@ -142,13 +143,13 @@ def _now() -> str:
 
 
 def _write(path: Path, document: dict[str, object]) -> None:
-    """The document appears whole or not at all."""
+    """The document appears whole, or not at all where the folder cannot take it."""
     temporary = path.with_suffix(".new")
-    with temporary.open("w") as file:
+    with suppress(OSError), temporary.open("w") as file:
         json.dump(document, file)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+        temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""What is known about one local submission: a folder of small documents and a lock that its processes hold.
+"""What is known about one local submission: a folder of small documents.
 
-launch.json is what was asked, state.json says that it started, end.json how it ended, log.txt what it wrote. `alive`
-is a lock that the whole family of processes inherits: it is free exactly when none of them lives, whatever has
-become of their process ids.
+launch.json is what was asked, state.json says that it started, end.json how it ended, log.txt what it wrote. Whether
+a process of it lives, controller.local.family knows.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -93,6 +91,7 @@ class ChildFolder:
 
     def ask(self, launch: Launch, request: Request) -> None:
         """Write down what is to be started."""
+        self.path.mkdir(parents=True, exist_ok=True)
         _write(self.request_path, to_json(request))
         _write(self.path / "launch.json", to_json(launch))
 
@@ -106,40 +105,9 @@ class ChildFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def alive(self) -> bool:
-        """Whether any process of the submission lives."""
-        try:
-            with self._lock(fcntl.LOCK_SH) as free:
-                return free is None
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-
-    @contextmanager
-    def locked(self) -> Iterator[int | None]:
-        """A descriptor that holds the lock, also for a process that inherits it; None when the family lives."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock(fcntl.LOCK_EX) as descriptor:
-            yield descriptor
-
     def remove(self) -> None:
-        """Delete it all, unless a process of it lives."""
-        if self.path.is_dir():
-            with self.locked() as lock:
-                if lock is not None:
-                    shutil.rmtree(self.path, ignore_errors=True)
-
-    @contextmanager
-    def _lock(self, kind: int) -> Iterator[int | None]:
-        descriptor = os.open(self.path / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-            else:
-                yield descriptor
-        finally:
-            os.close(descriptor)
+        """Delete it all; the caller holds the family's lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @contextmanager

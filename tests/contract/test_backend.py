@@ -15,50 +15,13 @@ from pathlib import Path
 import fake_job
 import pytest
 from fake_backend import FakeBackend
-from fake_sweep import lora_trial, plan_of, request_for
+from submissions import DEADLINE_S, one, over, runs, submission, wait_for
 
-from controller.backend import Backend, Observed, Submission
+from controller.backend import Backend, Observed
 from controller.local.backend import LocalBackend, state_folder
 from controller.local.child_folder import ChildFolder
 from controller.local.slots import Slot
-from job.contract.documents import Plan
 from job.contract.errors import ConfigurationError, TransientError
-
-PLAN = plan_of(tuple(lora_trial(number) for number in range(3)))
-DEADLINE_S = 30.0
-
-
-def submission(number: int = 1, *, trial: int = 0, plan: Plan = PLAN) -> Submission:
-    group = plan.groups[trial]
-    return Submission(
-        name=f"demo-0123abcd{trial}-{number}",
-        number=number,
-        group_id=group.group_id,
-        request=request_for(plan, group.trial_ids),
-    )
-
-
-def one(backend: Backend, name: str) -> Observed | None:
-    return next((seen for seen in backend.observe() if seen.name == name), None)
-
-
-def wait_for(backend: Backend, name: str, condition: Callable[[Observed], bool]) -> Observed:
-    """The submission as soon as it is as wanted."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        seen = one(backend, name)
-        if seen is not None and condition(seen):
-            return seen
-        time.sleep(0.02)
-    raise AssertionError(f"{name} is {one(backend, name)} after {DEADLINE_S} s")
-
-
-def over(seen: Observed) -> bool:
-    return seen.state == "ended"
-
-
-def runs(seen: Observed) -> bool:
-    return seen.state == "running"
 
 
 @dataclass(frozen=True)
@@ -206,6 +169,7 @@ class TestLocalBackend(BackendContract):
         def new() -> LocalBackend:
             backend = LocalBackend(
                 folder,
+                families=tmp_path / "families",
                 run_uri=str(tmp_path / "runs" / "demo" / "main"),
                 slots=[Slot("cpu", None)],
                 command=[sys.executable, fake_job.__file__],
@@ -251,6 +215,7 @@ class TestLocalBackend(BackendContract):
     def test_a_process_sees_one_device_only(self, tmp_path: Path) -> None:
         backend = LocalBackend(
             tmp_path / "state",
+            families=tmp_path / "families",
             run_uri=str(tmp_path / "demo" / "main"),
             slots=[Slot("gpu0", "GPU-0000"), Slot("gpu1", "GPU-1111")],
             command=[sys.executable, "-c", "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"],
@@ -306,12 +271,19 @@ class TestLocalBackend(BackendContract):
         wait_for(place.backend, submission().name, over)
         for name in ("state.json", "end.json"):
             (folder / submission().name / name).unlink()
-        assert one(place.backend, submission().name) is None
-        place.backend.submit(submission())
-        assert wait_for(place.backend, submission().name, runs).attempt
+        other = place.restart()
+        assert one(other, submission().name) is None
+        other.submit(submission())
+        assert wait_for(other, submission().name, runs).attempt
 
     def test_a_command_that_is_not_there_is_an_end_with_127(self, tmp_path: Path) -> None:
-        backend = LocalBackend(tmp_path, run_uri="/r/demo/main", slots=[Slot("cpu", None)], command=["/not/there"])
+        backend = LocalBackend(
+            tmp_path / "state",
+            families=tmp_path / "families",
+            run_uri="/r/demo/main",
+            slots=[Slot("cpu", None)],
+            command=["/not/there"],
+        )
         backend.submit(submission())
         seen = wait_for(backend, submission().name, over)
         assert seen.exit_code == 127
@@ -319,7 +291,12 @@ class TestLocalBackend(BackendContract):
 
     def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        backend = LocalBackend(tmp_path / "file" / "x", run_uri="/r/demo/main", slots=[Slot("cpu", None)])
+        backend = LocalBackend(
+            tmp_path / "file" / "x",
+            families=tmp_path / "families",
+            run_uri="/r/demo/main",
+            slots=[Slot("cpu", None)],
+        )
         with pytest.raises((TransientError, ConfigurationError), match="file"):
             backend.submit(submission())
 
@@ -343,6 +320,7 @@ def _controller_until_killed(folder: Path) -> None:
     """A controller process for the test that kills it."""
     backend = LocalBackend(
         folder,
+        families=folder.parent / "families",
         run_uri=str(folder.parent / "runs" / "demo" / "main"),
         slots=[Slot("cpu", None)],
         command=[sys.executable, fake_job.__file__],
