@@ -22,7 +22,7 @@ from job.sources.listing import FolderListing, Listing, StoreListing, digest_of
 from job.sources.model_files import MODEL_PATTERNS, check_weights, model_files
 from job.sources.place import locate
 
-__all__ = ["fetch_data", "fetch_model", "pin_data", "pin_model"]
+__all__ = ["check_data", "check_model", "fetch_data", "fetch_model", "pin_data", "pin_model"]
 
 _STALE_S = 24 * 3600.0  # an unfinished copy this old belongs to a killed process
 _PARTIAL = ".partial-"
@@ -61,6 +61,29 @@ def pin_data(location: str, *, base: Path, revision: str | None, files: Sequence
     return Source(kind="path", location=place.location, digest=_data_digest(Path(place.location), files, hashes=hashes))
 
 
+def check_model(source: Source, *, cache: Path) -> None:
+    """Raises ConfigurationError when the place no longer holds the pinned bytes; downloads no file.
+
+    What a commit of the hub names never changes, and of S3 a verified copy in `cache` serves as well. Raises
+    TransientError when the store does not answer.
+    """
+    hashes = HashCache(cache)
+    if source.kind == "path":
+        _verify(source, lambda: _model_digest(Path(source.location), hashes=hashes))
+    elif source.kind == "s3" and not _copy_of(source, cache).is_dir():
+        listing = StoreListing(source.location, hashes=hashes)
+        _verify(source, lambda: _digest(listing, model_files(listing)))
+
+
+def check_data(source: Source, *, files: Sequence[str], cache: Path) -> None:
+    """As `check_model`, for the rows; `files` are the splits."""
+    hashes = HashCache(cache)
+    if source.kind == "path":
+        _verify(source, lambda: _data_digest(Path(source.location), files, hashes=hashes))
+    elif source.kind == "s3" and not _copy_of(source, cache).is_dir():
+        _verify(source, lambda: _RemoteData(source.location, files=files, hashes=hashes).digest())
+
+
 def fetch_model(source: Source, *, cache: Path) -> Path:
     """The folder that holds exactly the pinned model: the path itself, or a copy in `cache` or the hub cache.
 
@@ -72,9 +95,8 @@ def fetch_model(source: Source, *, cache: Path) -> Path:
         check_weights(folder, model_files(FolderListing(folder, hashes=hashes)))
         return folder
     if source.kind == "path":
-        folder = Path(source.location)
-        _verify(source, lambda: _model_digest(folder, hashes=hashes))
-        return folder
+        check_model(source, cache=cache)
+        return Path(source.location)
 
     def fill(folder: Path) -> None:
         listing = StoreListing(source.location, hashes=hashes)
@@ -91,7 +113,7 @@ def fetch_data(source: Source, *, files: Sequence[str], cache: Path) -> Path:
         patterns = named if len(named) == len(files) else [*(f"*{suffix}" for suffix in FORMATS), "README.md"]
         return hub.download(source.location, kind="dataset", commit=_commit(source), patterns=patterns)
     if source.kind == "path":
-        _verify(source, lambda: _data_digest(Path(source.location), files, hashes=hashes))
+        check_data(source, files=files, cache=cache)
         return Path(source.location)
     name = source.public_name
     single = is_data_file(name)
@@ -165,20 +187,32 @@ def _data_digest(path: Path, splits: Sequence[str], *, hashes: HashCache) -> str
 
 def _verify(source: Source, digest: Callable[[], str]) -> None:
     """Raises ConfigurationError when the bytes at the place are not those of the pin."""
+    remedy = (
+        "put the old bytes back, or begin another run with `--run NAME`, or make every trial of this one anew with "
+        "`--repin`"
+    )
+    if source.kind == "path" and not Path(source.location).exists():
+        raise ConfigurationError(f"{source.location} is gone; the run was planned with {source.digest} there; {remedy}")
     try:
         found = digest()
     except SpecError as err:  # a split's file is gone: no mistake of the spec, which was planned when it was there
-        raise ConfigurationError(f"{source.location} changed since it was planned: {err}") from err
+        raise ConfigurationError(
+            f"{source.location} changed since it was planned: {err} (the plan has {source.digest}); {remedy}"
+        ) from err
     if found != source.digest:
         raise ConfigurationError(
-            f"{source.location} changed since it was planned: its bytes are {found}, the plan says {source.digest}; "
-            "put the old bytes back, or plan anew with --repin"
+            f"{source.location} changed since it was planned: it holds {found}, the plan has {source.digest}; {remedy}"
         )
+
+
+def _copy_of(source: Source, cache: Path) -> Path:
+    """Where a copy of these bytes lies, if there is one."""
+    return cache / "s3" / source.digest.removeprefix("sha256:")
 
 
 def _copied(source: Source, *, cache: Path, fill: Callable[[Path], None], digest: Callable[[Path], str]) -> Path:
     """The copy of these bytes in the cache, made now where there is none that verifies."""
-    folder = cache / "s3" / source.digest.removeprefix("sha256:")
+    folder = _copy_of(source, cache)
     if folder.is_dir():
         try:
             _verify(source, lambda: digest(folder))

@@ -47,6 +47,7 @@ def run_plan(args: argparse.Namespace) -> int:
     from controller.cli.target import naming_of
     from controller.planning.outlook import outlook_of
     from controller.planning.outlook_text import outlook_text
+    from controller.planning.pins import check_pins
     from controller.planning.plan import preview_plan
     from job.store import open_store
 
@@ -55,6 +56,8 @@ def run_plan(args: argparse.Namespace) -> int:
     store = open_store(naming.run_uri)
     preview = preview_plan(store, loaded, run=naming.run, repin=args.repin, now=lambda: datetime.now(UTC))
     outlook = outlook_of(loaded.spec, preview, store=store, naming=naming)
+    if preview.stored and outlook.counts.new:
+        check_pins(preview.plan, loaded)
     if args.output == "json":
         _write_json(outlook.model_dump(mode="json"))
     else:

@@ -26,12 +26,14 @@ from controller.local.family import families_folder
 from controller.local.slots import find_slots
 from controller.lock import lock_path, run_lock
 from controller.names import Naming
+from controller.planning.pins import check_pins
 from controller.planning.plan import open_plan
 from controller.planning.request import request_of
 from controller.planning.reuse import earlier_adapters
 from controller.reconcile import Clock, Controller, Outcome, reconcile
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.model import SweepSpec
+from controller.states import Situation, states
 from controller.states import Situation, states
 from controller.terminal import Display, display_on_stderr
 from job.contract.config import Provenance, Request
@@ -67,6 +69,9 @@ def run_sweep(
         store = open_store(naming.run_uri)
         check_store(store, nonce=secrets.token_hex(8))
         plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
+        reader = LedgerReader(store, plan)
+        if _is_open(loaded.spec, plan, reader):
+            check_pins(plan, loaded)
         want_running(store, spec_sha256=plan.spec_sha256, now=_now())
         backend = _backend(naming, gpus=loaded.spec.execution.gpus, command=command)
         display = display_on_stderr()
@@ -76,6 +81,7 @@ def run_sweep(
                 plan,
                 naming=naming,
                 store=store,
+                reader=reader,
                 backend=backend,
                 display=display,
                 interrupts=interrupts,
@@ -87,6 +93,13 @@ def run_sweep(
         finally:
             display.close()
         return _finish(outcome, loaded, naming=naming, store=store, plan=plan, output=output)
+
+
+def _is_open(spec: SweepSpec, plan: Plan, reader: LedgerReader) -> bool:
+    """Whether a trial has neither a result nor failed for good, so that a process may start."""
+    limits = limits_of(spec.execution, capacity=1)
+    statuses = states(Situation(plan, reader.read(live=()), observed=None, limits=limits, now=_now()))
+    return any(status.state not in {"succeeded", "failed"} for status in statuses.values())
 
 
 def provenance_of(folder: Path, environ: Mapping[str, str]) -> Provenance:
@@ -101,6 +114,7 @@ def _reconcile(
     *,
     naming: Naming,
     store: Store,
+    reader: LedgerReader,
     backend: Backend,
     display: Display,
     interrupts: Interrupts,
@@ -121,7 +135,7 @@ def _reconcile(
             plan=plan,
             naming=naming,
             store=store,
-            reader=LedgerReader(store, plan),
+            reader=reader,
             backend=backend,
             limits=limits,
             make_request=make_request,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,11 +12,12 @@ from controller.spec.file import LoadedSpec
 from controller.spec.model import DataSection, ModelSection, SweepSpec
 from job.contract.config import Source
 from job.contract.documents import Plan
-from job.contract.errors import PreflightError, SpecError
-from job.source import pin_data, pin_model
+from job.contract.errors import ConfigurationError, PreflightError, SpecError
+from job.source import check_data, check_model, pin_data, pin_model
+from job.sources.hashes import default_cache
 from job.sources.place import locate
 
-__all__ = ["Earlier", "pin_sources", "relocated"]
+__all__ = ["Earlier", "check_pins", "pin_sources", "relocated"]
 
 
 class Earlier(NamedTuple):
@@ -56,8 +58,28 @@ def pin_sources(loaded: LoadedSpec, *, earlier: Earlier | None = None) -> Pins:
     )
 
 
+def check_pins(plan: Plan, loaded: LoadedSpec) -> None:
+    """Raises PreflightError naming the first source that no longer holds what the plan has pinned.
+
+    Every trial would refuse to start on other bytes. A place that cannot be read from here is left to the job.
+    """
+    spec, cache = loaded.spec, default_cache()
+    files = tuple(spec.data.splits.values())
+    checks = (
+        ("model.id", plan.model, spec.model.digest, partial(check_model, plan.model, cache=cache)),
+        ("data.source", plan.data, spec.data.digest, partial(check_data, plan.data, files=files, cache=cache)),
+    )
+    for field, source, expected, check in checks:
+        if expected is not None and _elsewhere(source.location, loaded.folder):
+            continue
+        try:
+            check()
+        except ConfigurationError as err:
+            raise PreflightError(f"{field}: {err}") from err
+
+
 def relocated(plan: Plan, loaded: LoadedSpec) -> Plan:
-    """`plan` with a path that is gone replaced by where the spec finds it now; the job verifies the bytes."""
+    """`plan` with a path that is gone replaced by where the spec finds it now, if it does."""
     model = _found(plan.model, loaded.spec.model.id, folder=loaded.folder)
     data = _found(plan.data, loaded.spec.data.source, folder=loaded.folder)
     same = (model, data) == (plan.model, plan.data)
@@ -118,5 +140,8 @@ def _elsewhere(place: str, folder: Path) -> bool:
 def _found(source: Source, place: str, *, folder: Path) -> Source:
     if source.kind != "path" or Path(source.location).exists() or _elsewhere(place, folder):
         return source
-    found = locate(place, base=folder, revision=None)
+    try:
+        found = locate(place, base=folder, revision=None)
+    except SpecError:  # nothing there: a finished run needs neither, and for another one `check_pins` says it
+        return source
     return source.model_copy(update={"location": found.location}) if found.kind == "path" else source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from specs import HEAD, PINS, expanded, load, varied
 
 from controller.planning.group import group, group_id
+from controller.planning.pins import check_pins
 from controller.planning.plan import make_plan, open_plan, preview_plan
 from controller.planning.request import REQUEST_LIMIT_BYTES, TRIALS_LIMIT_BYTES, request_of
 from controller.spec.file import LoadedSpec, parse_spec
@@ -102,6 +104,49 @@ def test_bytes_that_changed_since_are_refused_until_repinned(
     again = open_plan(store, spec_in(place, WIDE), run="main", repin=True, now=now)
     assert again.data.digest != first.data.digest
     assert not {trial.trial_id for trial in first.trials} & {trial.trial_id for trial in again.trials}
+
+
+def _other_rows(place: Path) -> None:
+    (place / "rows" / "a.jsonl").write_text('{"dialogue": "B: no", "summary": "B declines."}\n')
+
+
+def _no_split(place: Path) -> None:
+    (place / "rows" / "b.jsonl").unlink()
+
+
+def _no_rows(place: Path) -> None:
+    shutil.rmtree(place / "rows")
+
+
+def _other_model(place: Path) -> None:
+    (place / "model" / "config.json").write_text('{"width": 1}')
+
+
+def _no_model(place: Path) -> None:
+    shutil.rmtree(place / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_other_rows, r"^data\.source: .*/rows changed .*it holds sha256:.* the plan has sha256:"),
+        (_no_split, r"^data\.source: .*/rows changed .*no file 'b\.jsonl'.*the plan has sha256:"),
+        (_no_rows, r"^data\.source: .*/rows is gone; .*sha256:"),
+        (_other_model, r"^model\.id: .*/model changed .*it holds sha256:.* the plan has sha256:"),
+        (_no_model, r"^model\.id: .*/model is gone; .*sha256:"),
+    ],
+)
+def test_a_restart_on_other_bytes_is_refused_with_both_ways_out(
+    place: Path, store: Store, now: Callable[[], datetime], change: Callable[[Path], None], words: str
+) -> None:
+    loaded = spec_in(place)
+    check_pins(open_plan(store, loaded, run="main", now=now), loaded)
+    change(place)
+    plan = open_plan(store, loaded, run="main", now=now)
+    with pytest.raises(PreflightError, match=words) as caught:
+        check_pins(plan, loaded)
+    assert "`--run NAME`" in str(caught.value)
+    assert "`--repin`" in str(caught.value)
 
 
 def test_repinning_replaces_the_plan_of_the_same_spec(place: Path, store: Store, now: Callable[[], datetime]) -> None:

@@ -179,7 +179,7 @@ def test_a_model_that_changed_since_the_plan_is_refused(tmp_path: Path, cache: P
     folder = write_model(tmp_path / "model")
     source = pin(folder)
     (folder / "model.safetensors").write_bytes(safetensors(5))
-    with pytest.raises(ConfigurationError, match=r"changed since it was planned: .* plan anew with --repin"):
+    with pytest.raises(ConfigurationError, match=r"changed since it was planned: .*anew with `--repin`"):
         fetch_model(source, cache=cache)
 
 
