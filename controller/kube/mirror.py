@@ -1,0 +1,142 @@
+"""What the API server last said about the objects of one kind: one list, then a watch, in a thread of its own.
+
+A watch can end, go silent, lose events or be told that its version is too old. So everything is listed again after an
+error and every few minutes besides; a missed event costs minutes, never a trial.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from controller.kube.api import GoneError, KubeApi, Object, Resource
+from job.contract.errors import SweepError, TransientError
+
+__all__ = ["Mirror"]
+
+logger = logging.getLogger(__name__)
+
+RELIST_S = 300.0
+# A quiet watch is ended by the server after this time, and asked for again; it bounds how long a dead one is believed.
+_WATCH_S = 60.0
+_FIRST_PAUSE_S = 1.0
+_PAUSE_LIMIT_S = 30.0
+_FIRST_LIST_S = 60.0
+
+
+class Mirror:
+    """Objects by name. One thread writes what the server says; any may read, and note what it has written itself."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        resource: Resource,
+        *,
+        labels: str,
+        monotonic: Callable[[], float],
+        relist_s: float = RELIST_S,
+        watch_s: float = _WATCH_S,
+    ) -> None:
+        self._api = api
+        self._resource = resource
+        self._labels = labels
+        self._monotonic = monotonic
+        self._relist_s = relist_s
+        self._watch_s = watch_s
+        self._lock = threading.Lock()
+        self._objects: dict[str, Object] = {}
+        self._trouble: SweepError | None = None
+        self._listed = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"mirror-{resource.plural}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow; once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Follow no longer. A thread that waits for the server ends with the process."""
+        self._ending.set()
+
+    def objects(self) -> Mapping[str, Object]:
+        """The objects now, each as the server last showed it.
+
+        Raises what the server last answered, when it is not a list or a watch; TransientError before the first list.
+        """
+        if not self._listed.wait(_FIRST_LIST_S):
+            raise TransientError(f"the API server has not listed {self._resource.plural} for {_FIRST_LIST_S:.0f} s")
+        with self._lock:
+            if self._trouble is not None:
+                raise self._trouble
+            return dict(self._objects)
+
+    def note(self, written: Object) -> None:
+        """Take in what a write of ours was answered with; the watch will bring it too, but later."""
+        with self._lock:
+            self._put(written)
+
+    def _follow(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while not self._ending.is_set():
+            try:
+                self._list_and_watch()
+            except GoneError:
+                logger.info("%s: the watch is too old, listing again", self._resource.plural)
+                self._ending.wait(_FIRST_PAUSE_S)  # a server that says so every time must not be asked in a circle
+            except SweepError as err:
+                with self._lock:
+                    self._trouble = err
+                self._listed.set()
+                self._ending.wait(pause_s)
+                pause_s = min(pause_s * 2, _PAUSE_LIMIT_S)
+            else:
+                pause_s = _FIRST_PAUSE_S
+
+    def _list_and_watch(self) -> None:
+        """From a fresh list on, until it is time for the next one."""
+        began = self._monotonic()
+        listing = self._api.list(self._resource, labels=self._labels)
+        with self._lock:
+            self._objects = {found["metadata"]["name"]: found for found in listing.objects}
+            self._trouble = None
+        self._listed.set()
+        version = listing.resource_version
+        while not self._ending.is_set() and self._monotonic() - began < self._relist_s:
+            changes = self._api.watch(self._resource, labels=self._labels, since=version, for_s=self._watch_s)
+            for kind, found in changes:
+                version = self._take(kind, found) or version
+                if self._ending.is_set():
+                    return
+
+    def _take(self, kind: str, found: Object) -> str | None:
+        """Apply one event; its resource version."""
+        metadata = found.get("metadata") or {}
+        with self._lock:
+            if kind in {"ADDED", "MODIFIED"} and metadata.get("name"):
+                self._put(found)
+            elif kind == "DELETED":
+                known = self._objects.get(metadata.get("name", ""))
+                if known is not None and known["metadata"].get("uid") == metadata.get("uid"):
+                    del self._objects[metadata["name"]]
+        return metadata.get("resourceVersion")
+
+    def _put(self, found: Object) -> None:
+        """Replace what is known of the object, unless it is known in a newer version."""
+        name = found["metadata"]["name"]
+        known = self._objects.get(name)
+        if known is None or not _is_older(found, than=known):
+            self._objects[name] = found
+
+
+def _is_older(found: Object, *, than: Object) -> bool:
+    """Whether it is the same object in an earlier version.
+
+    Versions of one kind may be compared as integers (Kubernetes API concepts, "Resource versions", since 1.35).
+    """
+    if found["metadata"].get("uid") != than["metadata"].get("uid"):
+        return False
+    try:
+        return int(found["metadata"]["resourceVersion"]) < int(than["metadata"]["resourceVersion"])
+    except (KeyError, TypeError, ValueError):
+        return False
