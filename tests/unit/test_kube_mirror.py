@@ -1,0 +1,140 @@
+"""A mirror of one kind of objects, over a script of what the API server says."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from controller.kube.api import GoneError, KubeApi, Listing, Object, Resource
+from controller.kube.mirror import Mirror
+from job.contract.errors import TransientError
+
+JOBS = Resource("apis/batch/v1", "jobs")
+_PATIENCE_S = 10.0
+
+Event = tuple[str, Object] | Exception | None
+"""A change, an error in the stream, or the stream's end."""
+
+
+def made(name: str, version: int, *, uid: str = "", active: int = 0) -> Object:
+    return {
+        "metadata": {"name": name, "uid": uid or f"uid-{name}", "resourceVersion": str(version)},
+        "status": {"active": active},
+    }
+
+
+@dataclass
+class ScriptedApi:
+    """Lists and watches as a test says them, one by one; a watch waits for the next event."""
+
+    listings: queue.Queue[Listing | Exception] = field(default_factory=queue.Queue)
+    events: queue.Queue[Event] = field(default_factory=queue.Queue)
+    watched_since: list[str] = field(default_factory=list)
+
+    def list(self, resource: Resource, *, labels: str) -> Listing:
+        listing = self.listings.get()
+        if isinstance(listing, Exception):
+            raise listing
+        return listing
+
+    def watch(self, resource: Resource, *, labels: str, since: str, for_s: float) -> Iterator[tuple[str, Object]]:
+        self.watched_since.append(since)
+        while (event := self.events.get()) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+@pytest.fixture
+def api() -> ScriptedApi:
+    return ScriptedApi()
+
+
+@pytest.fixture
+def mirror(api: ScriptedApi) -> Iterator[Mirror]:
+    following = Mirror(cast("KubeApi", api), JOBS, labels="a=b", monotonic=time.monotonic)
+    following.start()
+    yield following
+    following.stop()
+    api.events.put(None)
+    api.listings.put(Listing((), "0"))
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.005)
+
+
+def active(mirror: Mirror) -> dict[str, int]:
+    return {name: found["status"]["active"] for name, found in mirror.objects().items()}
+
+
+def test_objects_are_those_of_the_list_and_then_of_the_events(api: ScriptedApi, mirror: Mirror) -> None:
+    api.listings.put(Listing((made("a", 1), made("b", 2)), "2"))
+    assert active(mirror) == {"a": 0, "b": 0}
+    api.events.put(("MODIFIED", made("a", 3, active=1)))
+    api.events.put(("DELETED", made("b", 4)))
+    api.events.put(("ADDED", made("c", 5)))
+    eventually(lambda: active(mirror) == {"a": 1, "c": 0})
+
+
+def test_a_watch_that_ends_goes_on_from_the_last_version_that_was_seen(api: ScriptedApi, mirror: Mirror) -> None:
+    api.listings.put(Listing((made("a", 1),), "7"))
+    api.events.put(("MODIFIED", made("a", 9)))
+    api.events.put(("BOOKMARK", {"metadata": {"resourceVersion": "12"}}))
+    api.events.put(None)
+    eventually(lambda: api.watched_since == ["7", "12"])
+
+
+@pytest.mark.parametrize("error", [GoneError("410"), TransientError("the stream broke")])
+def test_a_broken_watch_is_followed_by_a_fresh_list(api: ScriptedApi, mirror: Mirror, error: Exception) -> None:
+    api.listings.put(Listing((made("a", 1),), "1"))
+    assert active(mirror) == {"a": 0}
+    api.listings.put(Listing((made("b", 5),), "5"))
+    api.events.put(error)
+    eventually(lambda: not api.listings.qsize() and api.watched_since == ["1", "5"])
+    assert active(mirror) == {"b": 0}
+
+
+def test_trouble_is_told_to_who_asks_until_a_list_succeeds(api: ScriptedApi, mirror: Mirror) -> None:
+    api.listings.put(TransientError("no route to the API server"))
+    with pytest.raises(TransientError, match="no route"):
+        mirror.objects()
+    api.listings.put(Listing((made("a", 1),), "1"))
+
+    def answers() -> bool:
+        try:
+            return set(mirror.objects()) == {"a"}
+        except TransientError:
+            return False
+
+    eventually(answers)
+
+
+def test_what_we_wrote_is_seen_at_once_and_an_older_event_does_not_undo_it(api: ScriptedApi, mirror: Mirror) -> None:
+    api.listings.put(Listing((made("a", 1),), "1"))
+    assert active(mirror) == {"a": 0}
+    mirror.note(made("a", 8, active=1))
+    api.events.put(("MODIFIED", made("a", 5)))
+    api.events.put(("ADDED", made("mark", 9)))
+    eventually(lambda: "mark" in mirror.objects())
+    assert active(mirror)["a"] == 1
+
+
+def test_the_end_of_an_earlier_object_does_not_remove_its_successor_of_the_same_name(
+    api: ScriptedApi, mirror: Mirror
+) -> None:
+    api.listings.put(Listing((made("a", 1, uid="first"),), "1"))
+    assert active(mirror) == {"a": 0}
+    mirror.note(made("a", 8, uid="second", active=1))
+    api.events.put(("DELETED", made("a", 7, uid="first")))
+    api.events.put(("ADDED", made("mark", 9)))
+    eventually(lambda: "mark" in mirror.objects())
+    assert active(mirror)["a"] == 1
