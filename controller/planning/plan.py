@@ -102,9 +102,11 @@ def preview_plan(
 
     A new plan keeps the pins of the run's newest plan where the spec names the same places, so that a widened sweep
     trains on the same bytes; `repin` looks again, and the plan is new if anything changed.
-    Raises SpecError for a place that cannot be pinned or a trial too large, ResultError for a stored plan that does
+    Raises SpecError for a place that cannot be pinned, an unknown column or a trial too large,
+    ResultError for a stored plan that does
     not parse.
     """
+    from controller.planning.columns import check_columns
     from controller.planning.pins import pin_sources, relocated  # `validate` uses this module and looks nothing up
 
     stored = read_plan(store, loaded.sha256)
@@ -114,6 +116,7 @@ def preview_plan(
     pins = pin_sources(loaded, earlier=None if repin or not earlier else _with_spec(store, earlier[0]))
     if stored and stored.identity_version == IDENTITY_VERSION and Pins(stored.model, stored.data) == pins:
         return Preview(stored, stored=True)
+    check_columns(loaded.spec, pins.data)
     return Preview(make_plan(loaded, pins=pins, earlier=earlier, run=run, now=now()), stored=False)
 
 

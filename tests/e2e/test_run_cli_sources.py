@@ -36,3 +36,12 @@ def test_a_finished_run_needs_neither_model_nor_rows(sandbox: Sandbox) -> None:
     again = sandbox.sweep()
     assert again.returncode == 0, again.stderr
     assert "nothing to do" in again.stderr
+
+
+def test_a_column_that_is_not_there_stops_plan_and_run_before_anything_is_stored(sandbox: Sandbox) -> None:
+    sandbox.spec.write_text(sandbox.spec.read_text().replace("{dialogue}", "{dialog}"))
+    for refused in (sandbox.sweep(), sandbox.verb("plan", str(sandbox.spec), "--store", str(sandbox.store))):
+        assert refused.returncode == 2, refused.stderr
+        assert "prompts.v1.prompt: {dialog}: no such column in train.jsonl" in refused.stderr
+        assert "did you mean 'dialogue'?" in refused.stderr
+    assert not list(sandbox.run.glob("plans/*"))
