@@ -5,34 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from controller.progress import SweepProgress, progress_of, trial_note
 from controller.reconcile import Watcher
 from controller.states import Situation, TrialStatus
+from controller.trial_table import table_lines, trial_rows
 from job.contract.errors import TransientError, TrialState
 
-__all__ = ["Display", "LiveTable", "PlainLines", "display_on_stderr", "duration", "harmless", "status_table", "summary"]
+__all__ = ["Display", "LiveTable", "PlainLines", "columns_of", "display_on_stderr", "duration", "harmless", "summary"]
 
 logger = logging.getLogger(__name__)
 _ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_STYLES: dict[TrialState, str] = {
-    "pending": "dim",
-    "waiting": "yellow",
-    "running": "cyan",
-    "succeeded": "green",
-    "failed": "red",
-    "stopped": "magenta",
-}
 _NOTE_EVERY_S = 30.0  # of a running trial, where lines stay on the screen
 _ROWS = 30
 
@@ -74,27 +67,9 @@ def summary(progress: SweepProgress) -> str:
     return ", ".join(parts)
 
 
-def status_table(situation: Situation, statuses: Mapping[str, TrialStatus], *, rows: int | None = None) -> Table:
-    """A row per trial; with `rows`, those that move first and the rest left out."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "trial", "state", "now", "label"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
-    trials = list(situation.plan.trials)
-    if rows is not None and len(trials) > rows:
-        rank: dict[TrialState, int] = {"running": 0, "waiting": 1, "failed": 2, "stopped": 3, "pending": 4}
-        trials = sorted(trials, key=lambda trial: rank.get(statuses[trial.trial_id].state, 5))[:rows]
-    for trial in trials:
-        status = statuses[trial.trial_id]
-        note = harmless(trial_note(situation, trial, status)).replace("\n", " ")
-        seed = "" if trial.seed is None else f", seed {trial.seed}"
-        table.add_row(
-            trial.letter,
-            trial.trial_id,
-            Text(status.state, style=_STYLES[status.state]),
-            Text(note),
-            Text(harmless(trial.label + seed)),
-        )
-    return table
+def columns_of(stream: TextIO) -> int | None:
+    """How wide lines on `stream` may be; None where no terminal is, and nothing has to be cut."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def display_on_stderr() -> Display:
@@ -166,10 +141,9 @@ class LiveTable:
         self._shown = ""
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
-        table = status_table(situation, statuses, rows=_ROWS)
-        table.caption = summary(progress_of(situation, statuses))
-        table.caption_justify = "left"
-        self._live.update(table, refresh=True)
+        rows = trial_rows(situation, statuses, limit=_ROWS)
+        lines = table_lines(rows, width=self._console.width)
+        self._live.update(Group(*lines, Text(summary(progress_of(situation, statuses)))), refresh=True)
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         text = f"waiting since {since.isoformat(timespec='seconds')}: {error}"

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 
 from controller.names import Naming
 from controller.reconcile import Outcome
+from controller.remedies import remedies
 from controller.report.document import Report
 from controller.report.terminal import ranked_table
 from controller.states import TrialStatus
-from controller.terminal import harmless
+from controller.terminal import columns_of
 from job.contract.documents import Plan
 from job.store import Keys
 
 __all__ = ["as_reported", "interruption", "write_outcome"]
-
-_LISTED = 20
 
 
 def interruption(outcome: Outcome, *, naming: Naming, resume: str) -> str:
@@ -50,27 +48,12 @@ def write_outcome(outcome: Outcome, report: Report, *, plan: Plan, naming: Namin
     if output == "json":
         sys.stdout.write(json.dumps(_document(outcome, report, naming=naming, place=place), indent=1) + "\n")
     else:
-        sys.stdout.write(ranked_table(report, shutil.get_terminal_size().columns))
+        sys.stdout.write(ranked_table(report, columns_of(sys.stdout)))
         sys.stdout.write(f"report: {place}\n")
     sys.stdout.flush()
     if outcome.submissions == 0:
         sys.stderr.write("nothing to do: every trial of this plan was finished before\n")
-    sys.stderr.write(_remedies(outcome.statuses, plan=plan, naming=naming))
-
-
-def _remedies(statuses: Mapping[str, TrialStatus], *, plan: Plan, naming: Naming) -> str:
-    lost = [trial for trial in plan.trials if statuses[trial.trial_id].state in {"failed", "stopped"}]
-    lines = []
-    for trial in lost[:_LISTED]:
-        status = statuses[trial.trial_id]
-        why = harmless(": ".join(part for part in (status.reason, status.text) if part)).split("\n")[0]
-        lines.append(f"{status.state}: {trial.letter} {trial.trial_id} ({harmless(trial.label)}): {why}")
-    if len(lost) > _LISTED:
-        lines.append(f"and {len(lost) - _LISTED} more")
-    if lost:
-        one = f" {lost[0].trial_id}" if len(lost) == 1 else ""
-        lines.append(f"try again with: lorasweep retry {shlex.quote(naming.run_uri)}{one}, then the same run again")
-    return "".join(line + "\n" for line in lines)
+    sys.stderr.write(remedies(plan, outcome.statuses, run=naming.run_uri))
 
 
 def _document(outcome: Outcome, report: Report, *, naming: Naming, place: str) -> dict[str, object]:

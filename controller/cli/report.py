@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 
+from controller.cli.ending import as_reported
 from controller.cli.target import open_target
+from controller.remedies import remedies
 from controller.report.document import Report
 from controller.report.terminal import ranked_table
 from controller.report.write import write_report
+from controller.states import TrialStatus
+from controller.terminal import columns_of
 from controller.verified import VerifiedResults
 from job.contract.documents import to_json
 from job.contract.errors import ExitCode
@@ -26,8 +29,11 @@ def run_report(args: argparse.Namespace) -> int:
     if args.output == "json":
         sys.stdout.write(to_json(report).decode())
     else:
-        sys.stdout.write(ranked_table(report, shutil.get_terminal_size().columns))
+        sys.stdout.write(ranked_table(report, columns_of(sys.stdout)))
         sys.stdout.write(f"report: {target.store.uri}/{Keys.report('report.html')}\n")
+    sys.stdout.flush()
+    pending = {trial.trial_id: TrialStatus("pending") for trial in target.plan.trials}
+    sys.stderr.write(remedies(target.plan, as_reported(pending, report), run=target.naming.run_uri))
     return int(ExitCode.DONE if _sound(report) else ExitCode.FINISHED_WITH_FAILURES)
 
 

@@ -13,14 +13,15 @@ from controller.cli.target import Target, open_target, situation_of
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
 from controller.progress import progress_of, trial_note
+from controller.remedies import remedies
 from controller.states import Situation, TrialStatus, states
-from controller.terminal import Display, display_on_stderr, status_table, summary
+from controller.terminal import Display, columns_of, display_on_stderr, summary
+from controller.trial_table import table_lines, trial_rows
 from job.contract.errors import ExitCode, TransientError
 
 __all__ = ["run_status"]
 
 _WATCH_S = 2.0
-_PIPE_COLUMNS = 200
 
 
 def run_status(args: argparse.Namespace) -> int:
@@ -35,11 +36,13 @@ def run_status(args: argparse.Namespace) -> int:
     if args.output == "json":
         sys.stdout.write(json.dumps(_document(target, situation, statuses), indent=1) + "\n")
         return ExitCode.DONE
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
-    console.print(status_table(situation, statuses))
+    console = Console(file=sys.stdout, highlight=False)
+    for line in table_lines(trial_rows(situation, statuses), width=columns_of(sys.stdout)):
+        console.print(line, soft_wrap=True)
     control = situation.ledger.control.state
     wanted = "" if control == "running" else f", {control} by a person"
     sys.stdout.write(f"{target.plan.sweep}/{target.plan.run}: {summary(progress_of(situation, statuses))}{wanted}\n")
+    sys.stdout.write(remedies(target.plan, statuses, run=target.naming.run_uri))
     return ExitCode.DONE
 
 

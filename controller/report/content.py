@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from controller.collect import Collected, Measured, TrialData
+from controller.remedies import log_command, retry_command
 from controller.report.curves import curves_of
 from controller.report.document import (
     Configuration,
@@ -158,7 +158,8 @@ def _failed(trial: TrialData, place: str) -> FailedTrial:
         message=shortened(visible(trouble.message), MESSAGE_LIMIT),
         attempts=trouble.attempts,
         log_tail=visible(trouble.log_tail[-LOG_LIMIT:]),
-        retry=f"lorasweep retry {shlex.quote(place)} {planned.trial_id}",
+        log=log_command(place, planned.trial_id, reason=trouble.reason),
+        retry=retry_command(place, planned.trial_id),
     )
 
 

@@ -160,6 +160,8 @@ class FailedTrial(Frozen):
     attempts: Count
     """Failed ones that no retry has voided."""
     log_tail: Text
+    log: Text | None
+    """The command that prints its whole log; None where no process of it wrote one."""
     retry: Text
     """The command that tries it again."""
 

@@ -157,7 +157,7 @@ def _failures(shown: Brief) -> Iterator[str]:
         attempts = f", {failed.attempts} failed attempts" if failed.attempts > 1 else ""
         name = trial_words(failed.letter, failed.seed)
         yield f"**{name}** {code(failed.label)} {failed.reason}{attempts}: {prose(failed.message)}"
-        yield fenced(failed.retry)
+        yield fenced("\n".join([*([failed.log] if failed.log else []), failed.retry]))
         if failed.log_tail:
             yield f"<details><summary>End of its log</summary>\n\n{fenced(failed.log_tail)}\n\n</details>"
 

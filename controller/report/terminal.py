@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,8 +27,8 @@ class _Column(NamedTuple):
     width: int
 
 
-def ranked_table(report: Report, width: int) -> str:
-    """At most ROWS configurations in `width` columns, what the numbers show below; ends in a newline.
+def ranked_table(report: Report, width: int | None) -> str:
+    """At most ROWS configurations in `width` columns (None: no end), what the numbers show below; ends in a newline.
 
     Where the terminal is narrow, columns go from the right and labels are cut; no control character comes through.
     """
@@ -37,7 +38,7 @@ def ranked_table(report: Report, width: int) -> str:
     lines = [f"{report.sweep} / {report.run}: {headline(report)}"]
     if measured:
         lines.append(f"{goal.split}, by {title(goal.metric)}: {rows_words(measured, goal.split)}")
-    lines += _table(shown, report, width)
+    lines += _table(shown, report, sys.maxsize if width is None else width)
     if len(report.configurations) > ROWS:
         lines.append(f"and {len(report.configurations) - ROWS} more in report.csv")
     lines += [one_line(sentence) for sentence in (*report.findings, *report.reach)]
@@ -70,7 +71,7 @@ def _label(configuration: Configuration, report: Report) -> str:
     label = one_line(short_label(configuration, report))
     states = {trial.state for trial in configuration.trials}
     if "succeeded" not in states:
-        return f"{label} ({', '.join(sorted(states))})"
+        return f"{', '.join(sorted(states))}: {label}"  # in front, where no narrow terminal cuts it off
     return label if configuration.kind == "lora" else f"{label} (baseline)"
 
 

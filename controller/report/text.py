@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["one_line", "shortened", "visible"]
+__all__ = ["first_line", "one_line", "shortened", "visible"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Bidirectional controls can make a line read as another one (CVE-2021-42574); surrogates cannot be encoded.
@@ -22,6 +22,11 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """`text` with every run of blanks and line ends as one space."""
     return " ".join(visible(text).split())
+
+
+def first_line(text: str) -> str:
+    """The first line of `text` that says something, in one line."""
+    return next((one_line(line) for line in text.splitlines() if line.strip()), "")
 
 
 def shortened(text: str, limit: int) -> str:

@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import pytest
 from fake_sweep import NOW, lora_trial, plan_of, result_of
-from rich.console import Console
+from rich.cells import cell_len
 
 from controller.backend import Observed
 from controller.ledger import Ledger, TrialRecord
 from controller.progress import progress_of, trial_note
 from controller.states import Limits, Situation, states
-from controller.terminal import PlainLines, duration, harmless, status_table, summary
+from controller.terminal import PlainLines, duration, harmless, summary
+from controller.trial_table import TrialRow, table_lines, trial_rows
 from job.contract.documents import Failure, Progress
 from job.contract.errors import TransientError
 
@@ -135,22 +136,44 @@ def test_texts_from_a_job_cannot_drive_the_terminal() -> None:
         at=NOW,
     )
     given = Situation(PLAN, Ledger(trials={A.trial_id: TrialRecord(failures=(failure,))}), (), Limits(), NOW)
-    console = Console(width=200, force_terminal=True, color_system=None, record=True)
-    with console.capture() as captured:
-        console.print(status_table(given, states(given)))
-    shown = captured.get()
+    shown = "\n".join(line.plain for line in table_lines(trial_rows(given, states(given)), width=200))
     assert "\x1b]0;" not in shown
     assert "\x07" not in shown
-    assert "[red]not markup[/red] second line" in shown
+    assert "[red]not markup[/red]" in shown
+    assert "second line" not in shown
 
 
 def test_a_long_table_shows_what_moves_first() -> None:
     given = situation()
-    console = Console(width=200, color_system=None)
-    with console.capture() as captured:
-        console.print(status_table(given, states(given), rows=1))
-    assert B.trial_id in captured.get()
-    assert A.trial_id not in captured.get()
+    assert [row.trial_id for row in trial_rows(given, states(given), limit=1)] == [B.trial_id]
+
+
+ROWS = (
+    TrialRow("A", "0123456789ab", "succeeded", "prompt=v1, lora.r=8, learning_rate=5e-4", ""),
+    TrialRow("AB", "ba9876543210", "failed", "\u65e5\u672c" * 40, "bug: " + "a long sentence " * 100),
+    TrialRow("C", "cccccccccccc", "running", "lead-3", "train, step 3/12, loss 2.100"),
+)
+
+
+@pytest.mark.parametrize("width", [30, 31, 40, 50, 60, 80, 120, 200, 3000])
+def test_letter_id_and_state_are_whole_at_any_width_and_no_line_is_wider(width: int) -> None:
+    lines = [line.plain for line in table_lines(ROWS, width=width)]
+    assert all(cell_len(line) <= width for line in lines)
+    assert [line.split()[:3] for line in lines[1:]] == [list(row[:3]) for row in ROWS]
+    assert [line[4:16] for line in lines[1:]] == [row.trial_id for row in ROWS]
+
+
+def test_a_terminal_of_80_columns_has_a_piece_of_every_label_and_note() -> None:
+    for row, line in zip(ROWS, table_lines(ROWS, width=80)[1:], strict=True):
+        assert row.label[:5] in line.plain
+        assert row.note[:10] in line.plain
+
+
+def test_a_pipe_gets_every_word() -> None:
+    for row, line in zip(ROWS, table_lines(ROWS, width=None)[1:], strict=True):
+        assert row.label in line.plain
+        assert row.note.strip() in line.plain
+        assert line.plain == line.plain.rstrip()
 
 
 def test_what_an_earlier_process_said_is_not_told_of_the_one_that_runs_now() -> None:
