@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
+
+from job.contract.log_lines import JsonLines
 
 __all__ = ["configure_logging", "tail"]
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _HUMAN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, then the record's own extras."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def configure_logging(file: Path) -> None:
