@@ -89,10 +89,8 @@ def states(situation: Situation) -> dict[str, TrialStatus]:
     """The status of every trial of the plan, in plan order."""
     ledger, limits = situation.ledger, situation.limits
     verdicts = {trial.trial_id: _verdict(ledger.record(trial.trial_id), limits) for trial in situation.plan.trials}
-    failed = sum(verdict is not None and verdict.state == "failed" for verdict in verdicts.values())
-    over_limit = limits.max_failed_trials is not None and failed > limits.max_failed_trials
     live = {trial_id: seen for seen in situation.observed or () if seen.live for trial_id in seen.trial_ids}
-    open_trials = _Open(situation, live=live, over_limit=over_limit)
+    open_trials = _Open(situation, live=live, hopeless=_hopeless(situation, verdicts))
     return {trial_id: verdict or open_trials.status(trial_id) for trial_id, verdict in verdicts.items()}
 
 
@@ -113,13 +111,30 @@ def _verdict(record: TrialRecord, limits: Limits) -> TrialStatus | None:
     return None
 
 
+def _hopeless(situation: Situation, verdicts: Mapping[str, TrialStatus | None]) -> str:
+    """Why no trial that is still open should run; empty where they should."""
+    limit = situation.limits.max_failed_trials
+    failed = [
+        trial
+        for trial in situation.plan.trials
+        if (verdict := verdicts[trial.trial_id]) is not None and verdict.state == "failed"
+    ]
+    for trial in failed:
+        failures = situation.ledger.record(trial.trial_id).counted_failures
+        if shared := next((failure for failure in failures if failure.permanent and failure.shared), None):
+            return f"every trial would fail as {trial.letter} {trial.trial_id} did ({shared.reason})"
+    if limit is not None and len(failed) > limit:
+        return f"more than max_failed_trials={limit} trials failed"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
     """States of trials that are neither succeeded nor failed."""
 
     situation: Situation
     live: Mapping[str, Observed]
-    over_limit: bool
+    hopeless: str
 
     def status(self, trial_id: str) -> TrialStatus:
         record = self.situation.ledger.record(trial_id)
@@ -139,9 +154,7 @@ class _Open:
             return "the run was stopped"
         if trial_id in control.trials:
             return "the trial was stopped"
-        if self.over_limit:
-            return f"more than max_failed_trials={self.situation.limits.max_failed_trials} trials failed"
-        return ""
+        return self.hopeless
 
     def _heard_of(self, record: TrialRecord) -> TrialStatus | None:
         """Running, as far as the store can tell: a process writes progress and its end is not recorded."""

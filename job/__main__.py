@@ -131,6 +131,7 @@ def fail_trial(trial: PlannedTrial, *, error: SweepError, store: Store, attempt:
         attempt=attempt,
         reason=error.reason,
         permanent=error.reason in PERMANENT_REASONS,
+        shared=error.shared,
         exit_code=_code_of(error),
         message=str(error),
         log_tail=tail(log),

@@ -27,6 +27,7 @@ from job.publishing.card import model_card
 from job.reference.train import planned_steps, train
 from job.reuse import fetch_adapter
 from job.seeds import streams
+from job.shared_cause import shared_by_all_trials
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -138,8 +139,9 @@ def _load(context: TrialContext, *, rows: Rows, model_folder: Path) -> Loaded:
         raise ConfigurationError(f"trial {context.trial.trial_id} has no prompt or no generation settings")
     with context.clock.stage("startup"):
         device = choose_device()
-        tokenizer = load_tokenizer(model_folder)
-        base = load_base(model_folder, options=config.model, device=device)
+        with shared_by_all_trials():
+            tokenizer = load_tokenizer(model_folder)
+            base = load_base(model_folder, options=config.model, device=device)
         context.stop.check()
     with context.clock.stage("data"):
         encoder = Encoder(

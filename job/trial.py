@@ -17,14 +17,16 @@ from job.checkpoint import Checkpoints
 from job.context import TrialContext
 from job.contract.config import PlannedTrial, Request, data_id
 from job.contract.documents import DataSummary, Example, Result, ScoredSplit, Scores, to_json
-from job.contract.errors import ResultError, TransientError
+from job.contract.errors import TransientError
 from job.data import Rows, load_rows
 from job.measure import Measured, measure_lead, measure_model
 from job.progress import ProgressWriter
 from job.publishing.events import write_events
+from job.publishing.examples import publish_examples
 from job.publishing.provenance import versions
-from job.publishing.publish import publish_attempt, publish_result, with_patience
+from job.publishing.publish import publish_attempt, publish_result
 from job.recording import Recording, json_lines
+from job.shared_cause import shared_by_all_trials
 from job.source import fetch_data, fetch_model
 from job.sources.hashes import default_cache
 from job.stages import StageClock
@@ -67,7 +69,7 @@ def run_trial(
             clock=clock, progress=progress, recording=Recording(clock),
         )  # fmt: skip
         progress.stage("data")
-        with clock.stage("data"):
+        with clock.stage("data"), shared_by_all_trials():
             model = fetch_model(request.model, cache=default_cache())
             stop.check()
             rows = _load_rows(context)
@@ -99,15 +101,12 @@ def _load_rows(context: TrialContext) -> Rows:
 
 
 def _publish_examples(context: TrialContext, rows: Rows) -> None:
-    """Put the scored rows once for all trials that share them. Raises ResultError when the store holds others."""
     examples = [
         Example(example_id=row.example_id, split=role, input=row.input, reference=row.target)
         for role in ("validation", "test")
         for row in rows.splits.get(role, ())
     ]
-    key = Keys.examples(data_id(context.config.data))
-    if not with_patience(lambda: context.store.put_once(key, json_lines(examples)), stop=context.stop):
-        raise ResultError(f"{key} holds other rows than this trial scores, though the data's digest is the same")
+    publish_examples(context.store, Keys.examples(data_id(context.config.data)), examples=examples, stop=context.stop)
 
 
 def _publish(context: TrialContext, measured: Measured, *, rows: Rows, log: Path, started_at: datetime) -> None:

@@ -261,6 +261,8 @@ class Failure(Frozen):
     reason: FailureReason
     permanent: Flag
     """The same input would fail in the same way again."""
+    shared: Flag = False
+    """The cause is what every trial of the run has: if it is permanent, no other needs to find it out."""
     exit_code: int | None
     message: Text
     log_tail: Text = ""

@@ -96,6 +96,8 @@ class SweepError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
     reason: ClassVar[FailureReason] = "bug"
+    shared = False
+    """Of a failed trial: the cause is what every trial of the run has, such as its data."""
 
 
 class SpecError(SweepError):

@@ -80,6 +80,31 @@ def test_more_failed_trials_than_allowed_stop_the_rest(allowed: int | None, stop
     assert (states(given)[C.trial_id].state == "stopped") is stops
 
 
+@pytest.mark.parametrize(
+    ("reason", "shared", "stops"),
+    [("data", True, True), ("configuration", True, True), ("data", False, False), ("unavailable", True, False)],
+)
+def test_what_fails_for_a_cause_that_all_trials_share_stops_the_rest(
+    reason: FailureReason, shared: bool, stops: bool
+) -> None:
+    failed = failure("p1", reason).model_copy(update={"shared": shared})
+    running_b = seen((B.trial_id,))
+    given = situation(ledger(TrialRecord(failures=(failed,))), [running_b])
+    assert (StopSubmission(running_b.name) in actions(given)) is stops
+    assert ("C" in dict(submits(given))) is not stops
+    rest = states(given)[C.trial_id]
+    assert (rest.state == "stopped") is stops
+    assert rest.text == (f"every trial would fail as A {A.trial_id} did ({reason})" if stops else "")
+
+
+def test_a_retry_of_the_trial_that_failed_for_a_shared_cause_frees_the_rest() -> None:
+    failed = failure("p1", "data").model_copy(update={"shared": True})
+    stored = ledger(TrialRecord(failures=(failed,)))
+    void = stored.retry(A.trial_id, at=NOW)
+    again = ledger(TrialRecord(failures=(failed,), retries=(void,)))
+    assert {status.state for status in states(situation(again)).values()} == {"pending"}
+
+
 def test_a_job_that_has_published_or_failed_is_left_to_tidy_up() -> None:
     assert StopSubmission(name_of()) not in actions(situation(ledger(DONE), [seen()]))
     failed = ledger(TrialRecord(failures=(failure("p1", "diverged"),)))

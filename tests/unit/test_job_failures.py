@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_request import TinySweep, tiny_rows
+from tiny_request import PROMPT, TinySweep, tiny_rows
 
 from job.__main__ import run_request
-from job.contract.config import PlannedTrial
+from job.contract.config import PlannedTrial, data_id
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, parse
 from job.contract.errors import ExitCode
 from job.stopping import StopSignal
@@ -52,6 +53,59 @@ def test_a_rank_that_no_memory_holds_is_out_of_memory_and_no_bug(sweep: TinySwee
     assert (failure.reason, failure.permanent) == ("gpu_oom", True)
     assert "can't allocate memory" in failure.message
     assert "lower" in failure.message
+
+
+def test_rows_that_changed_are_a_cause_that_all_trials_share(sweep: TinySweep, tmp_path: Path) -> None:
+    trials = sweep.zero_shot(), sweep.lead()
+    rows = Path(sweep.data.location) / "test.jsonl"
+    rows.write_bytes(rows.read_bytes() + b"{}\n")
+    assert run(sweep, *trials, root=tmp_path) == ExitCode.CONFIGURATION
+    assert all(failure_of(tmp_path, trial).shared for trial in trials)
+
+
+def test_what_is_wrong_with_one_prompt_is_no_cause_that_all_trials_share(sweep: TinySweep, tmp_path: Path) -> None:
+    asking = sweep.trained(prompt=PROMPT.model_copy(update={"prompt": "{dialogue} {topic}"}))
+    assert run(sweep, asking, root=tmp_path) == ExitCode.DATA
+    failure = failure_of(tmp_path, asking)
+    assert (failure.reason, failure.permanent, failure.shared) == ("data", True, False)
+
+
+EXAMPLE = b'{"example_id":"%s","split":"test","input":"A: hi","reference":"A greets."}\n'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda body: body[: len(body) // 2], id="cut off"),
+        pytest.param(lambda body: body.replace(b"they meet", b"they mxet"), id="a flipped byte"),
+        pytest.param(lambda body: b"\x00" * len(body), id="zeros"),
+        pytest.param(lambda body: b"", id="empty"),
+    ],
+)
+def test_damaged_examples_in_the_store_are_written_anew_from_the_data(
+    sweep: TinySweep, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    lead, other = sweep.lead(), sweep.lead(k=2)
+    assert run(sweep, lead, root=tmp_path) == ExitCode.DONE
+    path = tmp_path / "store" / Keys.examples(data_id(lead.config.data))
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert path.read_bytes() != whole
+    assert run(sweep, other, root=tmp_path) == ExitCode.DONE
+    assert path.read_bytes() == whole
+
+
+def test_examples_of_other_rows_are_left_alone_and_stop_every_trial(sweep: TinySweep, tmp_path: Path) -> None:
+    lead = sweep.lead()
+    path = tmp_path / "store" / Keys.examples(data_id(lead.config.data))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(EXAMPLE % b"foreign")
+    assert run(sweep, lead, root=tmp_path) == ExitCode.CONFIGURATION
+    failure = failure_of(tmp_path, lead)
+    assert (failure.permanent, failure.shared) == (True, True)
+    assert f"{path} holds other rows" in failure.message
+    assert "'foreign' of test" in failure.message
+    assert path.read_bytes() == EXAMPLE % b"foreign"
 
 
 def test_a_bug_fails_its_trial_with_its_own_words_and_spares_the_neighbour(
