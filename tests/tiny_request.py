@@ -6,6 +6,8 @@ import json
 import random
 from pathlib import Path
 
+from fake_sweep import planned
+
 from job.contract.config import (
     DataOptions,
     EvaluationOptions,
@@ -19,9 +21,6 @@ from job.contract.config import (
     Source,
     TrainingOptions,
     TrialConfig,
-    adapter_id,
-    config_id,
-    trial_id,
 )
 from job.source import pin_data, pin_model
 
@@ -90,10 +89,7 @@ class TinySweep:
 
     def replanned(self, config: TrialConfig) -> PlannedTrial:
         """The trial of a configuration made by hand."""
-        return PlannedTrial(
-            trial_id=trial_id(config), adapter_id=adapter_id(config), config_id=config_id(config),
-            letter="A", label="a label", kind=config.kind, seed=config.seed, config=config,
-        )  # fmt: skip
+        return planned(config, letter="A", label="a label")
 
     def _planned(self, **parts: object) -> PlannedTrial:
         config = TrialConfig.model_validate(

@@ -1,27 +1,22 @@
 import re
 
 import pytest
+from fake_sweep import DIGEST, planned
 
 from job.contract.config import (
     DataOptions,
     GenerationOptions,
     LoraOptions,
     ModelOptions,
-    PlannedTrial,
     PromptTemplate,
     Request,
     Source,
     TrainingOptions,
     TrialConfig,
-    adapter_id,
-    config_id,
-    trial_id,
 )
 from job.contract.documents import MetricValue
 from job.prompts import ChatFrame
 from job.publishing.card import model_card
-
-DIGEST = "sha256:" + "0" * 64
 
 
 def card(
@@ -36,10 +31,7 @@ def card(
         generation=GenerationOptions(max_new_tokens=5),
         seed=0,
     )
-    trial = PlannedTrial(
-        trial_id=trial_id(config), adapter_id=adapter_id(config), config_id=config_id(config),
-        letter="A", label=label, kind="lora", seed=0, config=config,
-    )  # fmt: skip
+    trial = planned(config, letter="A", label=label)
     request = Request(
         sweep="s", run="main", spec_sha256="0" * 64, trials=(trial,),
         model=Source(kind="path", location=location, digest=DIGEST),
