@@ -51,16 +51,23 @@ class GoneError(TransientError):
 
 
 class Resource(NamedTuple):
-    """One kind of namespaced objects."""
+    """One kind of objects."""
 
     group: str
     """`api/v1`, or `apis/<group>/<version>`."""
     plural: str
+    namespaced: bool = True
 
     def path(self, namespace: str, name: str | None = None) -> str:
         """Of the collection, or of one object in it."""
-        whole = f"/{self.group}/namespaces/{namespace}/{self.plural}"
+        place = f"namespaces/{namespace}/{self.plural}" if self.namespaced else self.plural
+        whole = f"/{self.group}/{place}".rstrip("/")
         return whole if name is None else f"{whole}/{name}"
+
+    @property
+    def api_group(self) -> str:
+        """As a Role names it: empty for the core."""
+        return self.group.split("/")[1] if self.group.startswith("apis/") else ""
 
 
 class Listing(NamedTuple):
@@ -94,17 +101,17 @@ class KubeApi:
         """The object of that name."""
         return self._json(_Call("get", "GET", resource, name))
 
-    def list(self, resource: Resource, *, labels: str) -> Listing:
-        """All objects with these labels, read page by page; every page is of the same moment."""
+    def list(self, resource: Resource, *, labels: str = "", fields: str = "") -> Listing:
+        """All objects with these labels and fields, read page by page; every page is of the same moment."""
         objects: list[Object] = []
-        query = [("labelSelector", labels), ("limit", str(_PAGE))]
+        query = [("labelSelector", labels), ("fieldSelector", fields), ("limit", str(_PAGE))]
         while True:
             page = self._json(_Call("list", "GET", resource, query=tuple(query)))
             objects += page.get("items") or ()
             rest = page["metadata"].get("continue")
             if not rest:
                 return Listing(tuple(objects), page["metadata"]["resourceVersion"])
-            query = [*query[:2], ("continue", rest)]
+            query = [*query[:3], ("continue", rest)]
 
     def watch(self, resource: Resource, *, labels: str, since: str, for_s: float) -> Iterator[tuple[str, Object]]:
         """Each change after the resource version `since`, as (type, object), until the server ends the stream.
@@ -167,6 +174,14 @@ class KubeApi:
         query = (("container", container), ("tailLines", str(max(1, limit_bytes // 100))))
         call = _Call("get", "GET", resource, f"{pod}/log", query=query)
         return bytes(self._body(self._answer(call, read_s=_ANSWER_S), call))[-limit_bytes:]
+
+    def server_date(self) -> str | None:
+        """The Date header of the server's answer to a question that needs no right."""
+        call = _Call("get", "GET", Resource("version", "", namespaced=False))
+        answer = self._answer(call, read_s=_ANSWER_S)
+        self._body(answer, call)
+        date = answer.response.headers.get("Date")
+        return None if date is None else str(date)
 
     def _json(self, call: _Call) -> Object:
         body = self._body(self._answer(call, read_s=_ANSWER_S), call)

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from controller.kube.api import KubeApi, Object, Resource
+from controller.kube.api import KubeApi, Object
+from controller.kube.rights import LEASES
 from job.contract.errors import ConflictError, NotFoundError, SweepError
 
-__all__ = ["LEASES", "Lease"]
+__all__ = ["Lease"]
 
 logger = logging.getLogger(__name__)
 
-LEASES = Resource("apis/coordination.k8s.io/v1", "leases")
 
 # Twice client-go's defaults of 15, 10 and 2 s, which are for controllers that must fail over fast; ours need not.
 DURATION_S = 30.0
