@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import time
 
@@ -130,3 +131,16 @@ def test_a_byte_that_was_flipped_after_a_run_is_a_failed_trial_to_the_next_run(
     assert again.returncode == 1
     assert json.loads(again.stdout)["trials"][trial_id]["reason"] == "result_corrupt"
     assert file in again.stderr
+
+
+def test_the_commands_that_are_shown_work_as_they_stand(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["78", "ok"]}
+    ended = sandbox.sweep()
+    shown = [line.strip() for line in ended.stderr.splitlines() if line.startswith("  lorasweep ")]
+    assert [line.split()[1] for line in shown] == ["logs", "retry"]
+    status = sandbox.verb("status", str(sandbox.run))
+    assert all(f"  {line}\n" in status.stdout for line in shown)
+    log, retry = (sandbox.verb(*shlex.split(line)[1:]) for line in shown)
+    assert "attempt 001-" in log.stdout
+    assert retry.returncode == 0, retry.stderr
+    assert sandbox.sweep().returncode == 0
