@@ -24,7 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from controller.stats.student import t_quantile
 
 __all__ = ["Interval", "mean_interval", "ratio_interval"]
 
@@ -80,7 +81,7 @@ def _interval(mean: float, deviations: NDArray[np.float64], *, seeds: int, rows:
         # A width of zero would claim certainty that a handful of equal scores does not give.
         return Interval(mean=mean, low=None, high=None, rows=rows, seeds=seeds, df=None)
     df = variance**2 / sum(part**2 / freedom for part, freedom in parts)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, df)) * variance**0.5
+    half = t_quantile((1 + LEVEL) / 2, df) * variance**0.5
     return Interval(mean=mean, low=mean - half, high=mean + half, rows=rows, seeds=seeds, df=df)
 
 

@@ -27,7 +27,6 @@ HEAVY = (
     "jinja2",
     "numpy",
     "rich",
-    "scipy",
 )
 
 
