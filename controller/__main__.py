@@ -8,12 +8,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from controller.logs import configure_logging
-from job.contract.errors import ExitCode, SweepError
+from controller.streams import deliver_failure, give_up_stdout, prepare_streams, tell
+from job.contract.errors import ExitCode, SpecError, SweepError
 
 __all__ = ["main"]
 
@@ -30,24 +32,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; gives the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser(words).parse_args(words)
+    prepare_streams(as_json=arguments.output == "json")
     configure_logging(os.environ)
     try:
-        code = _function(arguments.verb)(arguments)
-        sys.stdout.flush()
+        _check_working_directory()
+        return _function(arguments.verb)(arguments)
     except SweepError as err:
-        sys.stderr.write(f"lorasweep {arguments.verb}: {err}\n")
-        return int(err.exit_code)
+        return _failed(arguments, err.exit_code, str(err))
     except KeyboardInterrupt:
-        sys.stderr.write("lorasweep: interrupted\n")
-        return int(ExitCode.INTERRUPTED)
+        return _failed(arguments, ExitCode.INTERRUPTED, "interrupted")
     except BrokenPipeError:
-        # Whoever read our output, such as `head`, has seen enough; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()  # whoever read it, such as `head`, has seen enough
         return int(ExitCode.DONE)
-    except Exception:  # the one place where nothing may pass: an exit code is owed
+    except Exception as err:  # the one place where nothing may pass: an exit code is owed
         logger.exception("this is a bug in lorasweep, not in your sweep; please report it with the lines below")
-        return int(ExitCode.BUG)
-    return code
+        return _failed(arguments, ExitCode.BUG, f"ended by a bug: {type(err).__name__}")
+
+
+def _failed(arguments: argparse.Namespace, code: ExitCode, message: str) -> int:
+    tell(f"lorasweep {arguments.verb}: {message}\n")
+    if arguments.output == "json":
+        with suppress(BrokenPipeError, SweepError):
+            deliver_failure(code, message)
+    return int(code)
+
+
+def _check_working_directory() -> None:
+    """Raises SpecError where there is none, as after `rm -r` in another window: nothing relative could be found."""
+    try:
+        Path.cwd()
+    except OSError as err:
+        raise SpecError(f"the current directory is gone ({err.strerror}); change to one that exists") from err
 
 
 def _function(verb: str) -> Callable[[argparse.Namespace], int]:
@@ -62,12 +77,24 @@ class _Parser(argparse.ArgumentParser):
         self.exit(int(ExitCode.MISTAKE), f"{self.prog}: {message}\n")
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("lorasweep")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="lorasweep",
         description="Fine-tune one base model many times with LoRA, and say what the evidence shows.",
         epilog="RUN: a spec file (with --store, --run) or <root>/<sweep>/<run>. TRIAL: a letter or the start of an id.",
     )
+    # The package's metadata takes as long to read as all else here.
+    version = f"%(prog)s {_version()}" if "--version" in words else ""
+    parser.add_argument("--version", action="version", version=version, help="print the version and end")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     for name, verb in _VERBS.items():
         added = verbs.add_parser(name, help=verb.help, description=verb.help[0].upper() + verb.help[1:] + ".")
@@ -92,8 +119,14 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_spec(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("spec", type=Path, metavar="SPEC", help="the sweep, a YAML file")
+    parser.add_argument("spec", type=_spec_path, metavar="SPEC", help="the sweep, a YAML file")
     _add_output(parser)
+
+
+def _spec_path(word: str) -> Path:
+    if not word.strip():
+        raise argparse.ArgumentTypeError("is empty; name a YAML file")  # Path("") would be the current directory
+    return Path(word)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:

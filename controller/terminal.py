@@ -19,6 +19,7 @@ from rich.text import Text
 from controller.progress import SweepProgress, progress_of, trial_note
 from controller.reconcile import Watcher
 from controller.states import Situation, TrialStatus
+from controller.streams import tell
 from controller.trial_table import table_lines, trial_rows
 from job.contract.errors import TransientError, TrialState
 
@@ -78,7 +79,7 @@ def display_on_stderr() -> Display:
         return PlainLines(lambda line: logger.info(line.rstrip()), monotonic=time.monotonic)
     if sys.stderr.isatty():
         return LiveTable(Console(stderr=True))
-    return PlainLines(sys.stderr.write, monotonic=time.monotonic)
+    return PlainLines(tell, monotonic=time.monotonic)
 
 
 class PlainLines:

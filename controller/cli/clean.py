@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from controller.leftovers import Leftover, leftovers
 from controller.local.backend import state_folder
 from controller.local.family import families_folder, living
 from controller.lock import lock_path, run_lock
+from controller.streams import deliver, deliver_json, tell
 from job.contract.errors import ExitCode, SpecError, TransientError
 from job.store import Keys
 
@@ -59,10 +59,9 @@ def _whole_run(target: Target) -> tuple[Leftover, ...]:
 
 
 def _agreed(found: Sequence[Leftover], *, whole: bool, uri: str) -> bool:
-    sys.stderr.write(_listing(found))
+    tell(_listing(found))
     question = f"remove the whole run {uri}, results and all?" if whole else f"remove this from {uri}?"
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
+    tell(f"{question} [y/N] ")
     answer = sys.stdin.readline()
     if not answer:
         raise SpecError("nobody is there to answer; say --yes to remove without a question")
@@ -84,11 +83,11 @@ def _say(found: Sequence[Leftover], *, removed: bool, output: str) -> None:
             {"prefix": one.prefix, "why": one.why, "objects": len(one.keys), "size_bytes": one.size_bytes}
             for one in found
         ]
-        sys.stdout.write(json.dumps({"removed": removed, "leftovers": listed}) + "\n")
+        deliver_json({"removed": removed, "leftovers": listed})
         return
     size_mib = sum(one.size_bytes for one in found) / 2**20
     count = sum(len(one.keys) for one in found)
     if removed:
-        sys.stdout.write(f"removed {count:,} objects, {size_mib:.1f} MiB\n")
+        deliver(f"removed {count:,} objects, {size_mib:.1f} MiB\n")
     else:
-        sys.stdout.write("nothing was removed\n" if found else "there is nothing to remove\n")
+        deliver("nothing was removed\n" if found else "there is nothing to remove\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from controller.remedies import remedies
 from controller.report.document import Report
 from controller.report.terminal import ranked_table
 from controller.states import TrialStatus
+from controller.streams import deliver, deliver_json, tell
 from controller.terminal import columns_of
 from job.contract.documents import Plan
 from job.store import Keys
@@ -46,14 +46,13 @@ def write_outcome(outcome: Outcome, report: Report, *, plan: Plan, naming: Namin
     """The product on stdout: ranked table and the report's place; on stderr failures with their remedy."""
     place = f"{naming.run_uri}/{Keys.report('report.html')}"
     if output == "json":
-        sys.stdout.write(json.dumps(_document(outcome, report, naming=naming, place=place), indent=1) + "\n")
+        deliver_json(_document(outcome, report, naming=naming, place=place))
     else:
-        sys.stdout.write(ranked_table(report, columns_of(sys.stdout)))
-        sys.stdout.write(f"report: {place}\n")
-    sys.stdout.flush()
+        deliver(ranked_table(report, columns_of(sys.stdout)))
+        deliver(f"report: {place}\n")
     if outcome.submissions == 0:
-        sys.stderr.write("nothing to do: every trial of this plan was finished before\n")
-    sys.stderr.write(remedies(plan, outcome.statuses, run=naming.run_uri))
+        tell("nothing to do: every trial of this plan was finished before\n")
+    tell(remedies(plan, outcome.statuses, run=naming.run_uri))
 
 
 def _document(outcome: Outcome, report: Report, *, naming: Naming, place: str) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from controller.ledger import TrialRecord
 from controller.local.backend import state_folder
 from controller.local.observation import local_logs
 from controller.states import states
+from controller.streams import deliver, deliver_json, tell
 from controller.terminal import harmless
 from job.contract.config import PlannedTrial
 from job.contract.documents import DATA_LIMIT_BYTES
@@ -43,10 +43,10 @@ def run_logs(args: argparse.Namespace) -> int:
     lines = log.text.splitlines()
     text = "\n".join(lines[-args.tail :] if args.tail else lines)
     if args.output == "json":
-        sys.stdout.write(json.dumps({"trial_id": trial.trial_id, "attempt": log.attempt, "log": text}) + "\n")
+        deliver_json({"trial_id": trial.trial_id, "attempt": log.attempt, "log": text})
         return ExitCode.DONE
-    sys.stderr.write(f"trial {trial.letter} {trial.trial_id}, attempt {log.attempt}\n")
-    sys.stdout.write((harmless(text) if sys.stdout.isatty() else text) + "\n")
+    tell(f"trial {trial.letter} {trial.trial_id}, attempt {log.attempt}\n")
+    deliver((harmless(text) if sys.stdout.isatty() else text) + "\n")
     return ExitCode.DONE
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +13,9 @@ from controller.planning.plan import make_plan
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.model import SweepSpec
 from controller.spec.warnings import warnings_of
+from controller.streams import deliver, deliver_json, tell
 from job.contract.config import Source
-from job.contract.errors import ExitCode, SpecError
+from job.contract.errors import ExitCode
 
 __all__ = ["run_plan", "run_schema", "run_validate"]
 
@@ -26,18 +25,13 @@ _SIZED_TRIALS = 2_000
 
 def run_validate(args: argparse.Namespace) -> int:
     """Check the spec; a summary on stdout, warnings on stderr. Raises SpecError with every mistake in it."""
-    try:
-        loaded = load_spec(args.spec)
-        _check_sizes(loaded)
-    except SpecError as err:
-        if args.output == "json":
-            _write_json({"ok": False, "errors": str(err).splitlines()})
-        raise
+    loaded = load_spec(args.spec)
+    _check_sizes(loaded)
     warnings = [*warnings_of(loaded.spec), *_missing_places(loaded)]
     if args.output == "json":
-        _write_json({"ok": True, "trials": count(loaded.spec), "sha256": loaded.sha256, "warnings": warnings})
+        deliver_json({"ok": True, "trials": count(loaded.spec), "sha256": loaded.sha256, "warnings": warnings})
     else:
-        sys.stdout.write(f"ok: {_counted(loaded.spec)}\n")
+        deliver(f"ok: {_counted(loaded.spec)}\n")
     _warn(warnings)
     return ExitCode.DONE
 
@@ -59,9 +53,9 @@ def run_plan(args: argparse.Namespace) -> int:
     if preview.stored and outlook.counts.new:
         check_pins(preview.plan, loaded)
     if args.output == "json":
-        _write_json(outlook.model_dump(mode="json"))
+        deliver_json(outlook.model_dump(mode="json"))
     else:
-        sys.stdout.write(outlook_text(outlook))
+        deliver(outlook_text(outlook))
     _warn(preview.plan.warnings)
     return ExitCode.DONE
 
@@ -70,7 +64,7 @@ def run_schema(args: argparse.Namespace) -> int:
     """Print the JSON Schema of a spec; `args.output` makes no difference."""
     from controller.spec.schema import schema_text
 
-    sys.stdout.write(schema_text())
+    deliver(schema_text())
     return ExitCode.DONE
 
 
@@ -104,10 +98,6 @@ def _exists(place: str, *, folder: Path) -> bool:
         return False
 
 
-def _write_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+        tell(f"warning: {warning}\n")

@@ -12,6 +12,7 @@ from controller.report.document import Report
 from controller.report.terminal import ranked_table
 from controller.report.write import write_report
 from controller.states import TrialStatus
+from controller.streams import deliver, tell
 from controller.terminal import columns_of
 from controller.verified import VerifiedResults
 from job.contract.documents import to_json
@@ -27,13 +28,12 @@ def run_report(args: argparse.Namespace) -> int:
     results = VerifiedResults(target.store, trusting=not args.verify)
     report = write_report(target.store, plan=target.plan, spec_text=target.loaded.text, results=results)
     if args.output == "json":
-        sys.stdout.write(to_json(report).decode())
+        deliver(to_json(report).decode())
     else:
-        sys.stdout.write(ranked_table(report, columns_of(sys.stdout)))
-        sys.stdout.write(f"report: {target.store.uri}/{Keys.report('report.html')}\n")
-    sys.stdout.flush()
+        deliver(ranked_table(report, columns_of(sys.stdout)))
+        deliver(f"report: {target.store.uri}/{Keys.report('report.html')}\n")
     pending = {trial.trial_id: TrialStatus("pending") for trial in target.plan.trials}
-    sys.stderr.write(remedies(target.plan, as_reported(pending, report), run=target.naming.run_uri))
+    tell(remedies(target.plan, as_reported(pending, report), run=target.naming.run_uri))
     return int(ExitCode.DONE if _sound(report) else ExitCode.FINISHED_WITH_FAILURES)
 
 

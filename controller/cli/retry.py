@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -13,6 +11,7 @@ from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.cli.wishes import renew_control, void_failures
 from controller.ledger import CorruptResult
 from controller.states import TrialStatus, states
+from controller.streams import deliver_json, tell
 from job.contract.config import PlannedTrial
 from job.contract.errors import ExitCode, SpecError
 from job.store import Keys, Store
@@ -40,10 +39,10 @@ def run_retry(args: argparse.Namespace) -> int:
         renewed = "running" if args.trial is None and state == "stopped" else state
         renew_control(target.store, now=now, state=renewed, trials={trial.trial_id: None for trial in chosen})
     if args.output == "json":
-        sys.stdout.write(json.dumps({"retried": [trial.trial_id for trial in chosen]}) + "\n")
+        deliver_json({"retried": [trial.trial_id for trial in chosen]})
     letters = ", ".join(f"{trial.letter} {trial.trial_id}" for trial in chosen)
     then = "a live controller takes them up at once; else `lorasweep run SPEC` does"
-    sys.stderr.write(f"to be tried again: {letters}; {then}\n" if chosen else "no trial has failed or been stopped\n")
+    tell(f"to be tried again: {letters}; {then}\n" if chosen else "no trial has failed or been stopped\n")
     return ExitCode.DONE
 
 
@@ -65,4 +64,4 @@ def _chosen(target: Target, statuses: Mapping[str, TrialStatus], word: str | Non
 def _remove(store: Store, trial: PlannedTrial, damaged: CorruptResult) -> None:
     """Remove a result that does not verify, unless someone has put another in its place since it was looked at."""
     if not store.delete(Keys.result(trial.trial_id), etag=damaged.etag):
-        sys.stderr.write(f"trial {trial.trial_id}: its result has changed meanwhile and was left as it is\n")
+        tell(f"trial {trial.trial_id}: its result has changed meanwhile and was left as it is\n")

@@ -34,7 +34,7 @@ from controller.reconcile import Clock, Controller, Outcome, reconcile
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.model import SweepSpec
 from controller.states import Situation, states
-from controller.states import Situation, states
+from controller.streams import deliver_failure, tell
 from controller.terminal import Display, display_on_stderr
 from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan
@@ -150,8 +150,12 @@ def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Stor
     if outcome.kind != "settled":
         from controller.cli.ending import interruption
 
-        sys.stderr.write(interruption(outcome, naming=naming, resume=shlex.join(["lorasweep", *sys.argv[1:]])))
-        return int(ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED)
+        said = interruption(outcome, naming=naming, resume=shlex.join(["lorasweep", *sys.argv[1:]]))
+        code = ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED
+        tell(said)
+        if output == "json":
+            deliver_failure(code, said)
+        return int(code)
     # jinja2 and numpy cost a third of a second, which a person would wait for before the first line of progress.
     from controller.cli.ending import as_reported, write_outcome
     from controller.report.write import write_report

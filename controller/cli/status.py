@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import io
 import sys
 from collections.abc import Mapping
 
@@ -15,6 +15,7 @@ from controller.ledger_reader import LedgerReader
 from controller.progress import progress_of, trial_note
 from controller.remedies import remedies
 from controller.states import Situation, TrialStatus, states
+from controller.streams import deliver, deliver_json
 from controller.terminal import Display, columns_of, display_on_stderr, summary
 from controller.trial_table import table_lines, trial_rows
 from job.contract.errors import ExitCode, TransientError
@@ -34,15 +35,17 @@ def run_status(args: argparse.Namespace) -> int:
         situation = _watch(target, reader, situation)
     statuses = states(situation)
     if args.output == "json":
-        sys.stdout.write(json.dumps(_document(target, situation, statuses), indent=1) + "\n")
+        deliver_json(_document(target, situation, statuses))
         return ExitCode.DONE
-    console = Console(file=sys.stdout, highlight=False)
+    table = io.StringIO()
+    console = Console(file=table, force_terminal=sys.stdout.isatty(), highlight=False)
     for line in table_lines(trial_rows(situation, statuses), width=columns_of(sys.stdout)):
         console.print(line, soft_wrap=True)
+    deliver(table.getvalue())
     control = situation.ledger.control.state
     wanted = "" if control == "running" else f", {control} by a person"
-    sys.stdout.write(f"{target.plan.sweep}/{target.plan.run}: {summary(progress_of(situation, statuses))}{wanted}\n")
-    sys.stdout.write(remedies(target.plan, statuses, run=target.naming.run_uri))
+    deliver(f"{target.plan.sweep}/{target.plan.run}: {summary(progress_of(situation, statuses))}{wanted}\n")
+    deliver(remedies(target.plan, statuses, run=target.naming.run_uri))
     return ExitCode.DONE
 
 

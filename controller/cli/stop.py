@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
-import sys
 from datetime import UTC, datetime
 
 from controller.cli.target import find_trial, open_target, situation_of
 from controller.cli.wishes import renew_control
+from controller.streams import deliver_json, tell
 from job.contract.errors import ExitCode, SpecError
 
 __all__ = ["run_stop"]
@@ -36,6 +35,6 @@ def run_stop(args: argparse.Namespace) -> int:
         )
         stopped = [trial.trial_id]
     if args.output == "json":
-        sys.stdout.write(json.dumps({"stopped": stopped}) + "\n")
-    sys.stderr.write(said + "\n")
+        deliver_json({"stopped": stopped})
+    tell(said + "\n")
     return ExitCode.DONE
