@@ -4,19 +4,54 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from controller.report.text import first_line, one_line
 from controller.states import TrialStatus
 from job.contract.documents import Plan
 from job.contract.errors import FailureReason
 
-__all__ = ["log_command", "remedies", "retry_command"]
+__all__ = ["WAYS_ON", "log_command", "remedies", "repeats", "retry_command"]
 
 _LISTED = 20
 # No process ran, or what it wrote says nothing of what was found later.
 _LOGLESS: frozenset[str] = frozenset[FailureReason](
     {"image", "admission", "start_timeout", "queue_timeout", "conflict", "result_corrupt"}
 )
+# The same spec and the same bytes would end alike, as often as they are tried.
+_REPEATED: frozenset[str] = frozenset[FailureReason]({"data", "diverged"})
+_BY_SPEC = (
+    "a change of the section trial makes new trials, which lorasweep run takes up; after any other change try again"
+)
+
+WAYS_ON: Mapping[FailureReason, str] = MappingProxyType(
+    {
+        "usage": "a bug in lorasweep: please report it with the log",
+        "data": "mend columns, prompts or lengths in the spec and run it; or mend the rows, and run it with --repin",
+        "bug": "a bug in lorasweep: please report it with the log, and try again with a release that has it mended",
+        "configuration": f"mend what the message names, in the spec or outside of it; {_BY_SPEC}",
+        "gpu_oom": f"lower batch, length or rank in the spec, or take a device with more memory; {_BY_SPEC}",
+        "diverged": "lower training.learning_rate in the spec and run it: the same again would diverge again",
+        "timeout": f"raise execution.trial_timeout_s, or ask for less; {_BY_SPEC}",
+        "unavailable": "try again when the store, the hub or the disk that the message names answers",
+        "oom": "give the machine more memory or lower execution.parallelism, and try again",
+        "crash": "see its log, and try again",
+        "image": "mend the image or the right to pull it, and try again",
+        "admission": "let the cluster admit it, and try again",
+        "start_timeout": "find out why it did not start, or raise execution.start_timeout_s, and try again",
+        "queue_timeout": "wait for room, or raise execution.queue_timeout_s, and try again",
+        "conflict": "look at what holds the name: remove it and try again, or choose another --run",
+        "result_missing": "try again; if it comes back, look at what else writes to the store",
+        "result_corrupt": "try again: the damaged result goes, and the trial runs anew",
+        "disruptions": "try again in calmer times, or raise execution.max_disruptions first",
+    }
+)
+"""What to do before a new start, or instead of one."""
+
+
+def repeats(reason: str | None) -> bool:
+    """Whether a trial that failed for this reason would fail again, so that a new start is no way on."""
+    return reason in _REPEATED
 
 
 def retry_command(run: str, trial_id: str | None = None) -> str:
@@ -31,12 +66,10 @@ def log_command(run: str, trial_id: str, *, reason: str | None) -> str | None:
 
 def remedies(plan: Plan, statuses: Mapping[str, TrialStatus], *, run: str) -> str:
     """Lines about every failed and stopped trial with the commands to go on; empty when there is none."""
-    lost = [trial.trial_id for trial in plan.trials if statuses[trial.trial_id].state in {"failed", "stopped"}]
-    if not lost:
-        return ""
-    again = retry_command(run, lost[0] if len(lost) == 1 else None)
-    lines = [*_failed(plan, statuses, run), *_stopped(plan, statuses)]
-    return "\n".join([*lines, "to try again, before the same `lorasweep run`:", f"  {again}"]) + "\n"
+    lines = [*_failed(plan, statuses, run), *_stopped(plan, statuses), *_ways_on(plan, statuses)]
+    if again := list(_retries(plan, statuses, run)):
+        lines += ["to try again, before the same `lorasweep run`:", *(f"  {command}" for command in again)]
+    return "".join(line + "\n" for line in lines)
 
 
 def _failed(plan: Plan, statuses: Mapping[str, TrialStatus], run: str) -> Iterator[str]:
@@ -58,6 +91,32 @@ def _stopped(plan: Plan, statuses: Mapping[str, TrialStatus]) -> Iterator[str]:
         if status.state == "stopped":
             by_text.setdefault(first_line(status.text), []).append(trial.letter)
     for text, letters in by_text.items():
-        named = ", ".join(dict.fromkeys(letters[:_LISTED]))
-        more = f" and {len(letters) - _LISTED} more" if len(letters) > _LISTED else ""
-        yield f"stopped: {named}{more}: {text}"
+        yield f"stopped: {_listed(letters)}: {text}"
+
+
+def _ways_on(plan: Plan, statuses: Mapping[str, TrialStatus]) -> Iterator[str]:
+    """A line for each reason of failed trials."""
+    by_reason: dict[FailureReason, list[str]] = {}
+    for trial in plan.trials:
+        status = statuses[trial.trial_id]
+        for reason in WAYS_ON:
+            if status.state == "failed" and status.reason == reason:
+                by_reason.setdefault(reason, []).append(trial.letter)
+    for reason, letters in by_reason.items():
+        yield f"{_listed(letters)} ({reason}): {WAYS_ON[reason]}"
+
+
+def _retries(plan: Plan, statuses: Mapping[str, TrialStatus], run: str) -> Iterator[str]:
+    """One command for all where a new start helps all, else one for each that it helps."""
+    lost = [trial.trial_id for trial in plan.trials if statuses[trial.trial_id].state in {"failed", "stopped"}]
+    helped = [trial_id for trial_id in lost if not repeats(statuses[trial_id].reason)]
+    if len(lost) > 1 and helped == lost:
+        yield retry_command(run)
+    else:
+        yield from (retry_command(run, trial_id) for trial_id in helped[:_LISTED])
+
+
+def _listed(letters: list[str]) -> str:
+    """Each once, and not all of very many."""
+    each = list(dict.fromkeys(letters))
+    return ", ".join(each[:_LISTED]) + (f" and {len(each) - _LISTED} more" if len(each) > _LISTED else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from controller.backend import Observed
 from controller.ledger import Ledger, TrialRecord
@@ -111,8 +111,16 @@ def _verdict(record: TrialRecord, limits: Limits) -> TrialStatus | None:
     return None
 
 
-def _hopeless(situation: Situation, verdicts: Mapping[str, TrialStatus | None]) -> str:
-    """Why no trial that is still open should run; empty where they should."""
+class _Stop(NamedTuple):
+    """Why an open trial is to end, or not to begin."""
+
+    text: str
+    reason: FailureReason | None = None
+    """Of the failed trial that it would only repeat."""
+
+
+def _hopeless(situation: Situation, verdicts: Mapping[str, TrialStatus | None]) -> _Stop | None:
+    """Why no trial that is still open should run; None where they should."""
     limit = situation.limits.max_failed_trials
     failed = [
         trial
@@ -122,10 +130,10 @@ def _hopeless(situation: Situation, verdicts: Mapping[str, TrialStatus | None]) 
     for trial in failed:
         failures = situation.ledger.record(trial.trial_id).counted_failures
         if shared := next((failure for failure in failures if failure.permanent and failure.shared), None):
-            return f"every trial would fail as {trial.letter} {trial.trial_id} did ({shared.reason})"
+            return _Stop(f"every trial would fail as {trial.letter} {trial.trial_id} did", shared.reason)
     if limit is not None and len(failed) > limit:
-        return f"more than max_failed_trials={limit} trials failed"
-    return ""
+        return _Stop(f"more than max_failed_trials={limit} trials failed")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +142,26 @@ class _Open:
 
     situation: Situation
     live: Mapping[str, Observed]
-    hopeless: str
+    hopeless: _Stop | None
 
     def status(self, trial_id: str) -> TrialStatus:
         record = self.situation.ledger.record(trial_id)
         attempts = len(record.counted_failures)
-        stop = self._stop_text(trial_id)
+        stop = self._stop(trial_id)
         if seen := self.live.get(trial_id):
-            return _live_status(seen, stop=stop, attempts=attempts)
-        if stop:
-            return TrialStatus("stopped", text=stop, attempts=attempts)
+            return _live_status(seen, stop="" if stop is None else stop.text, attempts=attempts)
+        if stop is not None:
+            return TrialStatus("stopped", stop.reason, stop.text, attempts)
         if self.situation.observed is None and (heard := self._heard_of(record)):
             return heard
         return self._pending(record, attempts)
 
-    def _stop_text(self, trial_id: str) -> str:
+    def _stop(self, trial_id: str) -> _Stop | None:
         control = self.situation.ledger.control
         if control.state == "stopped":
-            return "the run was stopped"
+            return _Stop("the run was stopped")
         if trial_id in control.trials:
-            return "the trial was stopped"
+            return _Stop("the trial was stopped")
         return self.hopeless
 
     def _heard_of(self, record: TrialRecord) -> TrialStatus | None:

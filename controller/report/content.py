@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from controller.collect import Collected, Measured, TrialData
-from controller.remedies import log_command, retry_command
+from controller.remedies import WAYS_ON, log_command, repeats, retry_command
 from controller.report.curves import curves_of
 from controller.report.document import (
     Configuration,
@@ -159,7 +159,8 @@ def _failed(trial: TrialData, place: str) -> FailedTrial:
         attempts=trouble.attempts,
         log_tail=visible(trouble.log_tail[-LOG_LIMIT:]),
         log=log_command(place, planned.trial_id, reason=trouble.reason),
-        retry=retry_command(place, planned.trial_id),
+        way_on=WAYS_ON[trouble.reason],
+        retry=None if repeats(trouble.reason) else retry_command(place, planned.trial_id),
     )
 
 

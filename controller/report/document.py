@@ -162,8 +162,10 @@ class FailedTrial(Frozen):
     log_tail: Text
     log: Text | None
     """The command that prints its whole log; None where no process of it wrote one."""
-    retry: Text
-    """The command that tries it again."""
+    way_on: Text
+    """What to do before a new start, or instead of one."""
+    retry: Text | None
+    """The command that tries it again; None where it would only fail again."""
 
 
 class SampledOutput(Frozen):

@@ -157,7 +157,8 @@ def _failures(shown: Brief) -> Iterator[str]:
         attempts = f", {failed.attempts} failed attempts" if failed.attempts > 1 else ""
         name = trial_words(failed.letter, failed.seed)
         yield f"**{name}** {code(failed.label)} {failed.reason}{attempts}: {prose(failed.message)}"
-        yield fenced("\n".join([*([failed.log] if failed.log else []), failed.retry]))
+        yield prose(f"Way on: {failed.way_on}.")
+        yield fenced("\n".join(command for command in (failed.log, failed.retry) if command))
         if failed.log_tail:
             yield f"<details><summary>End of its log</summary>\n\n{fenced(failed.log_tail)}\n\n</details>"
 

@@ -65,7 +65,7 @@ def test_a_run_that_has_just_begun_is_reported_as_partial(run: MadeRun, finished
 
 def test_a_run_whose_every_trial_failed_is_complete_and_says_how_to_retry(run: MadeRun) -> None:
     for trial in run.plan.trials:
-        run.fail(trial)
+        run.fail(trial, reason="timeout")
     report = report_of(run)
     assert report.state == "complete"
     assert report.findings == ("Every trained configuration failed, so nothing is ranked.",)
@@ -74,10 +74,19 @@ def test_a_run_whose_every_trial_failed_is_complete_and_says_how_to_retry(run: M
     ]
 
 
+def test_a_failure_that_would_only_come_again_has_a_way_on_and_no_retry(run: MadeRun) -> None:
+    run.fail(run.trial("A"), reason="data")
+    (failed,) = report_of(run).failures
+    assert failed.retry is None
+    assert "run it with --repin" in failed.way_on
+    for name in ("report.md", "report.html"):
+        assert "lorasweep retry" not in stored(run, name)
+
+
 def test_a_store_with_blanks_in_its_name_is_quoted_in_commands(tmp_path: Path) -> None:
     run = made_run(tmp_path, GRID + "store: {root: my runs}\n")
-    run.fail(run.trial("A"))
-    assert report_of(run).failures[0].retry.startswith("lorasweep retry 'my runs/made/main' ")
+    run.fail(run.trial("A"), reason="timeout")
+    assert str(report_of(run).failures[0].retry).startswith("lorasweep retry 'my runs/made/main' ")
 
 
 def test_a_plan_without_trials_renders(run: MadeRun) -> None:
@@ -114,7 +123,7 @@ def test_no_place_of_this_machine_and_no_clock_is_in_the_report(run: MadeRun, tm
 def test_no_folder_of_this_machine_is_in_a_report_whose_store_was_named_on_the_command_line(tmp_path: Path) -> None:
     run = made_run(tmp_path / "one" / "two", GRID + "store: {root: ..}\n")
     run.finish(run.trial("A"))
-    run.fail(run.trial("B"))
+    run.fail(run.trial("B"), reason="timeout")
     report = report_of(run)
     assert report.failures[0].retry == f"lorasweep retry STORE/made/main {run.trial('B').trial_id}"
     for name in FILES:
