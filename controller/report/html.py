@@ -17,6 +17,7 @@ from controller.report.svg import charts_of, key_of, whiskers_of
 from controller.report.words import (
     baseline_words,
     headline,
+    opening,
     rows_words,
     short_label,
     spent_words,
@@ -48,6 +49,7 @@ _ENVIRONMENT.filters.update(
     kind=baseline_words,
     money=numbers.money,
     train=train_words,
+    opening=opening,
 )
 _ENVIRONMENT.globals.update(trial_words=trial_words)
 _ENVIRONMENT.tests.update(without_spread=numbers.has_no_spread)

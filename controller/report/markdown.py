@@ -17,6 +17,7 @@ from controller.report.text import one_line
 from controller.report.words import (
     baseline_words,
     headline,
+    opening,
     rows_words,
     spent_words,
     splits_of,
@@ -156,7 +157,9 @@ def _failures(shown: Brief) -> Iterator[str]:
     for failed in failures:
         attempts = f", {failed.attempts} failed attempts" if failed.attempts > 1 else ""
         name = trial_words(failed.letter, failed.seed)
-        yield f"**{name}** {code(failed.label)} {failed.reason}{attempts}: {prose(failed.message)}"
+        yield f"**{name}** {code(failed.label)} {failed.reason}{attempts}: {prose(opening(failed))}"
+        if opening(failed) != failed.message:
+            yield f"<details><summary>The whole message</summary>\n\n{fenced(failed.message)}\n\n</details>"
         yield prose(f"Way on: {failed.way_on}.")
         yield fenced("\n".join(command for command in (failed.log, failed.retry) if command))
         if failed.log_tail:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controller.collect import UNNAMED_STORE
-from controller.report.document import Configuration, Report
+from controller.report.document import Configuration, FailedTrial, Report
 from controller.report.numbers import money, seconds
+from controller.report.text import first_line, shortened
 from job.contract.documents import ScoredSplit
 
-__all__ = ["baseline_words", "headline", "rows_words", "short_label", "spent_words", "splits_of"]
+__all__ = ["baseline_words", "headline", "opening", "rows_words", "short_label", "spent_words", "splits_of"]
 __all__ += ["store_words", "train_words", "trial_words"]
+
+_OPENING_LIMIT = 300  # characters
 
 
 def headline(report: Report) -> str:
@@ -20,6 +23,11 @@ def headline(report: Report) -> str:
     failed = f", {len(report.failures)} failed" if report.failures else ""
     partial = "" if report.state == "complete" else ", not finished"
     return f"{done} of {len(trials)} trials have a result{failed}{partial}"
+
+
+def opening(failed: FailedTrial) -> str:
+    """The first line of what a failed trial said, as long as a reader takes it in."""
+    return shortened(first_line(failed.message), _OPENING_LIMIT)
 
 
 def rows_words(configurations: Sequence[Configuration], split: ScoredSplit) -> str:

@@ -59,8 +59,8 @@ def verify_result(store: Store, trial: PlannedTrial, *, seal: str | None) -> Sea
 
 def untrusted(trial: PlannedTrial, err: ResultError) -> ResultError:
     """The error for a result with this defect."""
-    # The command that does so names the run as well, and is for those to write who know it.
-    return ResultError(f"{Keys.result(trial.trial_id)} cannot be trusted: {err}. A retry of the trial makes it anew")
+    # What to do is a command that names the run, for those to write who know it (controller.remedies).
+    return ResultError(f"{Keys.result(trial.trial_id)} cannot be trusted: {err}")
 
 
 def load_manifest(store: Store, reference: ManifestReference) -> Manifest:

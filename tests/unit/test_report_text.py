@@ -12,6 +12,7 @@ from hostile_run import make_hostile
 from hypothesis import given
 from hypothesis import strategies as st
 from made import GRID, MadeRun, made_run
+from made_report import report_of, stored
 
 from controller.report.document import Report
 from controller.report.html import html_report
@@ -176,3 +177,16 @@ def test_the_policy_allows_one_style_sheet_by_its_hash_and_nothing_else(hostile_
     assert re.fullmatch(
         r"default-src 'none'; style-src 'sha256-[A-Za-z0-9+/=]{44}'; base-uri 'none'; form-action 'none'", policy
     )
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_a_long_failure_is_opened_by_its_first_line_and_all_of_it_is_folded_away(tmp_path: Path, name: str) -> None:
+    run = made_run(tmp_path)
+    run.fail(run.trial("A"), message="the loss was nan at step 7\nTraceback\n  more")
+    run.fail(run.trial("B"), message="word " * 100)
+    report_of(run)
+    page = stored(run, name)
+    assert page.count("The whole message") == 2
+    first = page.index("the loss was nan at step 7")
+    assert page[:first].count("Traceback") == 0 < page[first:].count("Traceback\n  more")
+    assert "more characters]" in page.replace("\\", "")
