@@ -1,13 +1,15 @@
-"""What SIGTERM and Ctrl-C ask of a controller, as a question that its loop asks.
+"""What SIGTERM and Ctrl-C ask of a command.
 
-The first signal is remembered and the loop leaves in order. A second Ctrl-C is Python's own KeyboardInterrupt, which
-ends the process from wherever it is.
+At once, unless something has to be left in order: then the first signal is remembered as a wish, which a loop asks for,
+and only a second Ctrl-C ends the process from wherever it is.
 """
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Literal
 
@@ -18,15 +20,26 @@ _SLICE_S = 0.1  # sleep goes on after a signal (PEP 475), so it is cut into piec
 
 
 class Interrupts:
-    """Remembers the first SIGTERM or SIGINT."""
+    """Both signals are KeyboardInterrupt; while `held`, the first is remembered."""
 
     def __init__(self) -> None:
         self.wish: Wish | None = None
+        """What the last signal asked for, also when it ended what was done."""
+        self._held = False
 
     def install(self) -> None:
         """Take both signals over; the main thread has to call this."""
-        signal.signal(signal.SIGTERM, self._remember)
-        signal.signal(signal.SIGINT, self._remember)
+        signal.signal(signal.SIGTERM, self._take)
+        signal.signal(signal.SIGINT, self._take)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, what runs asks for `wish` and leaves in order."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until a wish that was not there before."""
@@ -34,11 +47,11 @@ class Interrupts:
         while self.wish == before and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE_S))
 
-    def _remember(self, signum: int, frame: FrameType | None) -> None:
+    def _take(self, signum: int, frame: FrameType | None) -> None:
         del frame
-        if signum == signal.SIGTERM:
-            self.wish = self.wish or "stop"
-            return
-        if self.wish == "interrupt":
+        wish: Wish = "stop" if signum == signal.SIGTERM else "interrupt"
+        again = self.wish == "interrupt" == wish
+        if self.wish is None or wish == "interrupt":
+            self.wish = wish
+        if again or not self._held:
             raise KeyboardInterrupt
-        self.wish = "interrupt"

@@ -46,6 +46,10 @@ class Watcher(Protocol):
         """Called each time that store or backend did not answer."""
         ...
 
+    def leaving(self, wish: Wish, *, live: int) -> None:
+        """Called once, before anything else is done, when `live` submissions are to be stopped because of a signal."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -91,11 +95,16 @@ def reconcile(controller: Controller) -> Outcome:
     Raises TransientError when store or backend do not answer for half an hour.
     """
     patience = _Patience(controller.clock, controller.watcher)
-    submissions = 0
+    submissions = live = 0
+    told = controller.backend.outlives_controller  # then nothing is stopped, and nobody waits
     while True:
         wish, began = controller.wish(), controller.clock.monotonic()
+        if wish is not None and not told:
+            controller.watcher.leaving(wish, live=live)
+            told = True
         try:
             situation = look(controller, leaving=wish is not None)
+            live = sum(seen.live for seen in situation.observed or ())
             statuses = states(situation)
             controller.watcher.update(situation, statuses)
             if wish is None and settled(situation, statuses):
@@ -105,6 +114,7 @@ def reconcile(controller: Controller) -> Outcome:
             for action in decide(situation, naming=controller.naming):
                 act(controller, action, situation.ledger)
                 submissions += isinstance(action, Submit)
+                live += isinstance(action, Submit)
         except TransientError as err:
             patience.bear(err)
         else:

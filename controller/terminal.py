@@ -16,6 +16,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from controller.interrupts import Wish
+from controller.local.backend import GRACE_S
 from controller.progress import SweepProgress, progress_of, trial_note
 from controller.reconcile import Watcher
 from controller.states import Situation, TrialStatus
@@ -23,7 +25,17 @@ from controller.streams import tell
 from controller.trial_table import table_lines, trial_rows
 from job.contract.errors import TransientError, TrialState
 
-__all__ = ["Display", "LiveTable", "PlainLines", "columns_of", "display_on_stderr", "duration", "harmless", "summary"]
+__all__ = [
+    "Display",
+    "LiveTable",
+    "PlainLines",
+    "columns_of",
+    "display_on_stderr",
+    "duration",
+    "harmless",
+    "leaving_text",
+    "summary",
+]
 
 logger = logging.getLogger(__name__)
 _ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -66,6 +78,18 @@ def summary(progress: SweepProgress) -> str:
     if progress.eta_s is not None and progress.done < progress.total:
         parts.append(f"about {duration(progress.eta_s)} left")
     return ", ".join(parts)
+
+
+def leaving_text(wish: Wish, *, live: int) -> str:
+    """What happens now, after a signal, to so many processes."""
+    cause = "SIGTERM" if wish == "stop" else "Ctrl-C"
+    if not live:
+        return f"{cause}: ending"
+    what, them = ("1 process", "it") if live == 1 else (f"{live} processes", "them")
+    return (
+        f"{cause}: stopping {what}, with {GRACE_S:.0f} s for a checkpoint; "
+        f"Ctrl-C{' again' if wish == 'interrupt' else ' twice'} kills {them} at once"
+    )
 
 
 def columns_of(stream: TextIO) -> int | None:
@@ -120,6 +144,9 @@ class PlainLines:
     def say(self, text: str) -> None:
         self._write(harmless(text) + "\n")
 
+    def leaving(self, wish: Wish, *, live: int) -> None:
+        self.say(leaving_text(wish, live=live))
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -151,6 +178,9 @@ class LiveTable:
         if text != self._shown:
             self.say(text)
         self._shown = text
+
+    def leaving(self, wish: Wish, *, live: int) -> None:
+        self.say(leaving_text(wish, live=live))
 
     def say(self, text: str) -> None:
         self._console.print(Text(harmless(text)), soft_wrap=True)

@@ -30,6 +30,7 @@ class Onlooker:
 
     def __init__(self) -> None:
         self.troubles: list[TransientError] = []
+        self.told: list[tuple[Wish, int]] = []
         self.statuses: Mapping[str, TrialStatus] = {}
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
@@ -39,6 +40,9 @@ class Onlooker:
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         del since
         self.troubles.append(error)
+
+    def leaving(self, wish: Wish, *, live: int) -> None:
+        self.told.append((wish, live))
 
 
 def five_trials() -> Plan:

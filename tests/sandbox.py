@@ -13,6 +13,7 @@ from pathlib import Path
 import run_fake
 
 from controller.cli.target import open_target
+from controller.lock import has_controller, lock_path
 from job.contract.documents import Progress, SubmissionEnd, parse
 from job.store import Keys
 
@@ -112,6 +113,13 @@ class Sandbox:
                     return
             time.sleep(0.05)
         raise AssertionError(f"trial {letter} did not run within {DEADLINE_S} s")
+
+    def until_locked(self) -> None:
+        """Wait until a controller holds the run."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not has_controller(lock_path(str(self.run), environ={})):
+            assert time.monotonic() < deadline, f"no controller within {DEADLINE_S} s"
+            time.sleep(0.05)
 
     def ends(self) -> list[SubmissionEnd]:
         paths = sorted((self.run / "submissions").glob("*.json"))

@@ -38,7 +38,7 @@ from controller.streams import deliver_failure, tell
 from controller.terminal import Display, display_on_stderr
 from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan
-from job.contract.errors import ExitCode
+from job.contract.errors import ExitCode, StoppedError
 from job.store import Store, open_store
 from job.store.preflight import check_store
 
@@ -65,6 +65,23 @@ def run_sweep(
     """As `lorasweep run`, with any command in the place of the job."""
     interrupts = Interrupts()
     interrupts.install()
+    try:
+        return _run(loaded, naming=naming, repin=repin, output=output, command=command, interrupts=interrupts)
+    except KeyboardInterrupt as err:
+        if interrupts.wish == "stop":
+            raise StoppedError("stopped by SIGTERM; run it again to go on") from err
+        raise
+
+
+def provenance_of(folder: Path, environ: Mapping[str, str]) -> Provenance:
+    """Which code this is: the commit of the checkout that the package runs from, and the image if there is one."""
+    commit = environ.get("LORASWEEP_GIT_COMMIT") or _git_commit(folder)
+    return Provenance(git_commit=commit, image=environ.get("LORASWEEP_IMAGE"))
+
+
+def _run(
+    loaded: LoadedSpec, *, naming: Naming, repin: bool, output: str, command: Sequence[str], interrupts: Interrupts
+) -> int:
     with run_lock(lock_path(naming.run_uri, environ=os.environ), run_uri=naming.run_uri, now=_now()):
         store = open_store(naming.run_uri)
         check_store(store, nonce=secrets.token_hex(8))
@@ -86,10 +103,6 @@ def run_sweep(
                 display=display,
                 interrupts=interrupts,
             )
-        except KeyboardInterrupt:
-            for seen in backend.observe():
-                backend.kill(seen.name)
-            raise
         finally:
             display.close()
         return _finish(outcome, loaded, naming=naming, store=store, plan=plan, output=output)
@@ -100,12 +113,6 @@ def _is_open(spec: SweepSpec, plan: Plan, reader: LedgerReader) -> bool:
     limits = limits_of(spec.execution, capacity=1)
     statuses = states(Situation(plan, reader.read(live=()), observed=None, limits=limits, now=_now()))
     return any(status.state not in {"succeeded", "failed"} for status in statuses.values())
-
-
-def provenance_of(folder: Path, environ: Mapping[str, str]) -> Provenance:
-    """Which code this is: the commit of the checkout that the package runs from, and the image if there is one."""
-    commit = environ.get("LORASWEEP_GIT_COMMIT") or _git_commit(folder)
-    return Provenance(git_commit=commit, image=environ.get("LORASWEEP_IMAGE"))
 
 
 def _reconcile(
@@ -130,20 +137,25 @@ def _reconcile(
     display.say(f"{plan.sweep}: {len(plan.trials)} trials, {limits.parallelism} at a time, kept in {naming.run_uri}")
     for warning in plan.warnings:
         display.say(f"warning: {warning}")
-    return reconcile(
-        Controller(
-            plan=plan,
-            naming=naming,
-            store=store,
-            reader=reader,
-            backend=backend,
-            limits=limits,
-            make_request=make_request,
-            watcher=display,
-            clock=Clock(now=_now, monotonic=time.monotonic, sleep=interrupts.sleep),
-            wish=lambda: interrupts.wish,
-        )
+    controller = Controller(
+        plan=plan,
+        naming=naming,
+        store=store,
+        reader=reader,
+        backend=backend,
+        limits=limits,
+        make_request=make_request,
+        watcher=display,
+        clock=Clock(now=_now, monotonic=time.monotonic, sleep=interrupts.sleep),
+        wish=lambda: interrupts.wish,
     )
+    with interrupts.held():
+        try:
+            return reconcile(controller)
+        except KeyboardInterrupt:
+            for seen in backend.observe():
+                backend.kill(seen.name)
+            raise
 
 
 def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Store, plan: Plan, output: str) -> int:

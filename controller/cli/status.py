@@ -54,16 +54,17 @@ def _watch(target: Target, reader: LedgerReader, situation: Situation) -> Situat
     interrupts.install()
     display = display_on_stderr()
     try:
-        while interrupts.wish is None:
+        while True:
             statuses = states(situation)
             display.update(situation, statuses)
             if all(status.final for status in statuses.values()):
-                break
+                return situation
             interrupts.sleep(_WATCH_S)
             situation = _look_again(target, reader, situation, display)
+    except KeyboardInterrupt:
+        return situation
     finally:
         display.close()
-    return situation
 
 
 def _look_again(target: Target, reader: LedgerReader, situation: Situation, display: Display) -> Situation:

@@ -68,6 +68,7 @@ def test_a_signal_stops_the_children_keeps_what_is_done_and_says_how_to_go_on(
     process.send_signal(signum)
     _, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == code
+    assert "stopping 1 process, with 30 s for a checkpoint" in stderr
     assert "1 of 3 trials are done and kept" in stderr
     assert "go on:" in stderr
     assert f"lorasweep status {sandbox.run}" in stderr
@@ -82,13 +83,27 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process(sandbox: Sandbox) ->
     process = sandbox.start()
     sandbox.until_running("A")
     process.send_signal(signal.SIGINT)
-    time.sleep(1.0)
+    assert process.stderr is not None
+    assert any("Ctrl-C again kills it at once" in line for line in process.stderr)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert time.monotonic() - began < 10
     assert sandbox.sweep().returncode == 0
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 85)])
+def test_a_signal_while_sources_are_pinned_ends_the_run_at_once(
+    sandbox: Sandbox, signum: signal.Signals, code: int
+) -> None:
+    os.truncate(sandbox.root / "rows" / "train.jsonl", 2**40)  # sparse; to hash it takes minutes
+    process = sandbox.start()
+    sandbox.until_locked()
+    process.send_signal(signum)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == code
+    assert not (sandbox.run / "plans").exists()
 
 
 def test_a_killed_controller_is_succeeded_by_one_that_starts_no_second_process(sandbox: Sandbox) -> None:

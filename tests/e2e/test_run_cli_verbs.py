@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from sandbox import DEADLINE_S, Sandbox
@@ -41,6 +44,23 @@ def test_watching_ends_with_the_run(sandbox: Sandbox) -> None:
     watched = sandbox.verb("status", str(sandbox.run), "--watch")
     assert watched.returncode == 0
     assert "3/3 done" in watched.stdout
+
+
+def test_watching_ends_with_ctrl_c_and_a_last_table(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["gate"]}
+    process = sandbox.start()
+    sandbox.until_running("A")
+    command = [sys.executable, "-m", "controller", "status", str(sandbox.run), "--watch"]
+    watch = subprocess.Popen(
+        command, env=sandbox.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert watch.stderr is not None
+    assert "running" in watch.stderr.readline()
+    watch.send_signal(signal.SIGINT)
+    stdout, _ = watch.communicate(timeout=DEADLINE_S)
+    assert (watch.returncode, "0/3 done" in stdout) == (0, True)
+    sandbox.gate.touch()
+    process.communicate(timeout=DEADLINE_S)
 
 
 def test_a_stopped_trial_ends_and_the_rest_goes_on_until_a_retry_takes_it_back(sandbox: Sandbox) -> None:

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from controller.interrupts import Wish
 from controller.states import Limits
 from job.contract.base import sha256_hex
 from job.contract.documents import Control
@@ -133,6 +134,7 @@ def test_a_controller_told_to_leave_stops_its_processes_waits_for_them_and_recor
 
     outcome = world.run(sleep=sleep)
     assert outcome.kind == wish
+    assert world.onlooker.told == [(wish, 1)]
     assert world.backend.seen == {}
     assert {end.outcome for end in world.ends()} <= {"done", "stopped"}
     world.wish = None
@@ -147,6 +149,24 @@ def test_a_controller_whose_processes_outlive_it_leaves_them_alone() -> None:
     world.wish = "interrupt"
     assert world.run().kind == "interrupt"
     assert [seen.stopping for seen in world.backend.live] == [False, False]
+    assert world.onlooker.told == []
+
+
+def test_a_person_hears_of_a_signal_before_a_store_that_does_not_answer() -> None:
+    world = World()
+
+    def sleep(seconds: float) -> None:
+        if world.backend.live and not world.wish:
+            world.wish = "interrupt"
+            world.backend.troubles = [TransientError("connection refused")]
+        elif not world.backend.troubles:
+            world.work()
+        world.advance(seconds)
+        heard.append((list(world.onlooker.told), len(world.onlooker.troubles)))
+
+    heard: list[tuple[list[tuple[Wish, int]], int]] = []
+    assert world.run(sleep=sleep).kind == "interrupt"
+    assert heard[:2] == [([], 0), ([("interrupt", 2)], 1)]
 
 
 def test_a_widened_plan_runs_only_what_is_new() -> None:

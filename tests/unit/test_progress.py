@@ -13,7 +13,7 @@ from controller.backend import Observed
 from controller.ledger import Ledger, TrialRecord
 from controller.progress import progress_of, trial_note
 from controller.states import Limits, Situation, states
-from controller.terminal import PlainLines, duration, harmless, summary
+from controller.terminal import PlainLines, duration, harmless, leaving_text, summary
 from controller.trial_table import TrialRow, table_lines, trial_rows
 from job.contract.documents import Failure, Progress
 from job.contract.errors import TransientError
@@ -184,3 +184,11 @@ def test_what_an_earlier_process_said_is_not_told_of_the_one_that_runs_now() -> 
         situation = Situation(PLAN, ledger, (replace(seen, attempt=attempt),), Limits(), NOW)
         note = trial_note(situation, trial, states(situation)[trial.trial_id])
         assert ("step 2/4" in note) is told
+
+
+def test_after_a_signal_a_person_hears_what_is_stopped_how_long_that_takes_and_how_to_end_it() -> None:
+    one = leaving_text("interrupt", live=1)
+    assert one == "Ctrl-C: stopping 1 process, with 30 s for a checkpoint; Ctrl-C again kills it at once"
+    two = leaving_text("stop", live=2)
+    assert two == "SIGTERM: stopping 2 processes, with 30 s for a checkpoint; Ctrl-C twice kills them at once"
+    assert leaving_text("interrupt", live=0) == "Ctrl-C: ending"
