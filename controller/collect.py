@@ -1,12 +1,12 @@
 """Store to verified tables: what a report is made from, and nothing that does not verify.
 
-controller/verified.py says what verifies. Beyond it, the files that numbers come from are compared with their SHA-256 in
-every report.
+controller/verified.py says what verifies. Beyond it, the files that numbers come from are compared with their SHA-256
+in every report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from controller.ledger import TrialRecord
 from controller.ledger_reader import LedgerReader
 from controller.spec.model import SweepSpec
 from controller.states import Limits, Situation, TrialStatus, states
+from controller.stored import DamagedError, plan_keys, read_stored
 from controller.verified import VerifiedResults
 from job.contract.config import PlannedTrial, data_id
 from job.contract.documents import (
@@ -151,13 +152,15 @@ def collect(store: Store, plan: Plan, spec: SweepSpec, *, results: VerifiedResul
             results.forget(trial.planned.trial_id)
     results.remember()
     records = [ledger.record(trial.trial_id) for trial in plan.trials]
+    others, notes = _other_plans(store, plan)
     return Collected(
         plan=plan,
         spec=spec,
         place=_place(store, plan, spec),
         trials=trials,
-        left=tuple(_left(store, plan)),
+        left=tuple(_left(store, plan, others)),
         data_until=max((moment for record in records for moment in _moments(record)), default=None),
+        notes=notes,
     )
 
 
@@ -226,12 +229,21 @@ def _measured(store: Store, result: Result) -> Measured:
     )
 
 
-def _left(store: Store, plan: Plan) -> Iterator[LeftTrial]:
+def _other_plans(store: Store, plan: Plan) -> tuple[list[Plan], tuple[str, ...]]:
+    """The plans of the run's other specs, and a note for each that cannot be read."""
+    plans, notes = [], []
+    for key in plan_keys(store):
+        if key != Keys.plan(plan.spec_sha256):
+            try:
+                plans.append(read_stored(store, Plan, key))
+            except DamagedError:
+                notes.append(f"{key} is damaged: finished trials that it alone names are not listed.")
+    return plans, tuple(notes)
+
+
+def _left(store: Store, plan: Plan, others: Iterable[Plan]) -> Iterator[LeftTrial]:
     wanted = {trial.trial_id for trial in plan.trials}
-    for found in store.list(Keys.PLANS):
-        if found.key == Keys.plan(plan.spec_sha256):
-            continue
-        other = parse(Plan, store.read(found.key, limit_bytes=DATA_LIMIT_BYTES), name=found.key)
+    for other in others:
         for trial in other.trials:
             if trial.trial_id not in wanted and store.stat(Keys.result(trial.trial_id)) is not None:
                 wanted.add(trial.trial_id)

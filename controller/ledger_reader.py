@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from controller.ledger import CorruptResult, Ledger, TrialRecord
+from controller.stored import read_control, read_stored
 from controller.verified import VerifiedResults
 from job.contract.base import Frozen
 from job.contract.config import PlannedTrial
@@ -34,22 +35,14 @@ from job.contract.documents import (
 )
 from job.contract.errors import NotFoundError, ResultError
 from job.store import Keys, ObjectInfo, Store
+from job.store.keys import is_ours
 
-__all__ = ["LedgerReader", "read_control"]
+__all__ = ["LedgerReader"]
 
 logger = logging.getLogger(__name__)
 FULL_READING_S = 300.0
 _READERS = 8  # reading is waiting for the store
 D = TypeVar("D", bound=Frozen)
-
-
-def read_control(store: Store) -> Control:
-    """What people asked for; running when nobody has. Raises ResultError when the document is not ours."""
-    try:
-        body = store.read(Keys.CONTROL, limit_bytes=DOCUMENT_LIMIT_BYTES)
-    except NotFoundError:
-        return Control()
-    return parse(Control, body, name=Keys.CONTROL)
 
 
 class LedgerReader:
@@ -113,8 +106,8 @@ class LedgerReader:
 
     def _read_ends(self) -> None:
         for found in self._store.list(Keys.SUBMISSIONS):
-            if self._end_tags.get(found.key) != found.etag:
-                end = self._document(SubmissionEnd, found)
+            if is_ours(found.key) and self._end_tags.get(found.key) != found.etag:
+                end = read_stored(self._store, SubmissionEnd, found.key)
                 self.touch(end.trial_ids)  # failures are written before the end that they belong to
                 self._ends[end.name] = end
                 self._end_tags[found.key] = found.etag
@@ -124,7 +117,9 @@ class LedgerReader:
         found_keys: dict[str, dict[str, ObjectInfo]] = {trial_id: {} for trial_id in wanted}
         for found in listing:
             trial_id, _, rest = found.key.removeprefix(Keys.TRIALS).partition("/")
-            if trial_id in found_keys and not rest.startswith("checkpoints/"):
+            if trial_id not in found_keys or rest.startswith("checkpoints/"):
+                continue
+            if is_ours(found.key) or rest.startswith("attempts/"):
                 found_keys[trial_id][found.key] = found
         changed = {trial_id: own for trial_id, own in found_keys.items() if self._has_changed(trial_id, own)}
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
@@ -147,7 +142,7 @@ class LedgerReader:
             failures = [self._failure(found, trial_id) for key, found in own.items() if key.startswith(under_failures)]
             record = replace(record, failures=tuple(failures))
         if any(key.startswith(under_retries) for key in changed):
-            retries = [self._document(Retry, found) for key, found in own.items() if key.startswith(under_retries)]
+            retries = [read_stored(self._store, Retry, key) for key in own if key.startswith(under_retries)]
             record = replace(record, retries=tuple(retries))
         if (key := Keys.progress(trial_id)) in changed:
             record = replace(record, progress=self._progress(own[key]) if key in own else None)

@@ -1,4 +1,7 @@
-"""What a run no longer needs: checkpoints of finished trials, attempts that another one has superseded. Pure."""
+"""What a run no longer needs: checkpoints of finished trials, attempts that another one has superseded; or all of it.
+
+Only what this project writes ever goes. Pure.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from dataclasses import dataclass
 from controller.ledger import Ledger
 from job.contract.documents import Plan
 from job.store import Keys, ObjectInfo
+from job.store.keys import is_ours
 
-__all__ = ["Leftover", "leftovers"]
+__all__ = ["Leftover", "leftovers", "whole_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,23 @@ def leftovers(plan: Plan, ledger: Ledger, listing: Iterable[ObjectInfo]) -> tupl
         if (result := ledger.record(trial.trial_id).result) is not None
     }
     for one in listing:
+        if not is_ours(one.key):
+            continue
         for place in _places(one.key, winners):
             found.setdefault(place, []).append(one)
     return tuple(
         Leftover(prefix, why, tuple(one.key for one in group), sum(one.size_bytes for one in group))
         for (prefix, why), group in sorted(found.items())
     )
+
+
+def whole_run(listing: Iterable[ObjectInfo]) -> tuple[Leftover, ...]:
+    """Everything, results first and plans last: a clean that is cut short can be started again."""
+    ours = [one for one in listing if is_ours(one.key)]
+    ours.sort(key=lambda one: (one.key.startswith((Keys.PLANS, Keys.SPECS, Keys.CONTROL)), one.key))
+    if not ours:
+        return ()
+    return (Leftover("", "the whole run", tuple(one.key for one in ours), sum(one.size_bytes for one in ours)),)
 
 
 def _places(key: str, winners: dict[str, str]) -> Iterator[tuple[str, str]]:

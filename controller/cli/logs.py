@@ -37,7 +37,7 @@ def run_logs(args: argparse.Namespace) -> int:
     """
     if args.tail is not None and args.tail < 1:
         raise SpecError(f"--tail {args.tail}: a number of lines, at least 1")
-    target = open_target(args.target, store=args.store, run=args.run)
+    target = open_target(args.target, store=args.store, run=args.run, errand=Errand("logs", (args.trial,)))
     trial = _running_trial(target) if args.trial is None else find_trial(target.plan, args.trial)
     log = _newest_log(target, trial)
     lines = log.text.splitlines()

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from controller.cli.ending import as_reported
+from controller.cli.errand import Errand
 from controller.cli.target import open_target
 from controller.remedies import remedies
 from controller.report.document import Report
@@ -24,7 +25,7 @@ __all__ = ["run_report"]
 
 def run_report(args: argparse.Namespace) -> int:
     """Write report/ of the run anew and say where it is; 1 when a trial failed or nothing could be ranked."""
-    target = open_target(args.target, store=args.store, run=args.run)
+    target = open_target(args.target, store=args.store, run=args.run, errand=Errand("report"))
     results = VerifiedResults(target.store, trusting=not args.verify)
     report = write_report(target.store, plan=target.plan, spec_text=target.loaded.text, results=results)
     if args.output == "json":

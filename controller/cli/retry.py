@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from controller.cli.errand import Errand
 from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.cli.wishes import renew_control, void_failures
 from controller.ledger import CorruptResult
@@ -24,7 +25,7 @@ def run_retry(args: argparse.Namespace) -> int:
 
     Raises SpecError for a trial that has neither failed nor been stopped.
     """
-    target = open_target(args.target, store=args.store, run=args.run)
+    target = open_target(args.target, store=args.store, run=args.run, errand=Errand("retry", (args.trial,)))
     situation = situation_of(target)
     statuses = states(situation)
     chosen = _chosen(target, statuses, args.trial)
@@ -41,7 +42,7 @@ def run_retry(args: argparse.Namespace) -> int:
     if args.output == "json":
         deliver_json({"retried": [trial.trial_id for trial in chosen]})
     letters = ", ".join(f"{trial.letter} {trial.trial_id}" for trial in chosen)
-    then = "a live controller takes them up at once; else `lorasweep run SPEC` does"
+    then = f"a live controller takes them up at once; else `{target.begin}` does"
     tell(f"to be tried again: {letters}; {then}\n" if chosen else "no trial has failed or been stopped\n")
     return ExitCode.DONE
 

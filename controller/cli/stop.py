@@ -6,6 +6,7 @@ import argparse
 import shlex
 from datetime import UTC, datetime
 
+from controller.cli.errand import Errand
 from controller.cli.target import find_trial, open_target, situation_of
 from controller.cli.wishes import renew_control
 from controller.streams import deliver_json, tell
@@ -19,11 +20,11 @@ def run_stop(args: argparse.Namespace) -> int:
 
     Raises SpecError for a trial that has its result.
     """
-    target = open_target(args.target, store=args.store, run=args.run)
+    target = open_target(args.target, store=args.store, run=args.run, errand=Errand("stop", (args.trial,)))
     place = shlex.quote(target.naming.run_uri)
     if args.trial is None:
         renew_control(target.store, now=datetime.now(UTC), state="stopped")
-        said = f"stopping {target.plan.sweep}/{target.plan.run}; `lorasweep run` goes on with it"
+        said = f"stopping {target.plan.sweep}/{target.plan.run}; `{target.begin}` goes on with it"
         stopped = [trial.trial_id for trial in target.plan.trials]
     else:
         trial = find_trial(target.plan, args.trial)

@@ -7,23 +7,40 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from controller.backend import Observed
+from controller.cli.errand import Errand, run_command, run_of_changed_spec
 from controller.cli.limits import limits_of
-from controller.ledger_reader import LedgerReader, read_control
+from controller.ledger_reader import LedgerReader
 from controller.names import Naming
 from controller.spec.file import LoadedSpec, load_spec, parse_spec
 from controller.spec.model import SweepSpec
 from controller.states import Situation
+from controller.stored import plan_keys, read_control, read_stored
 from job.contract.config import PlannedTrial
-from job.contract.documents import DATA_LIMIT_BYTES, Plan, parse
+from job.contract.documents import DATA_LIMIT_BYTES, Plan
 from job.contract.errors import NotFoundError, SpecError
 from job.store import Keys, Store, open_store
 from job.store.address import refusal
 
-__all__ = ["Target", "find_trial", "naming_of", "open_target", "situation_of"]
+__all__ = ["Found", "Target", "find_run", "find_trial", "naming_of", "open_found", "open_target", "situation_of"]
 
 _RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _NAME_BYTES = 255  # NAME_MAX of Linux and macOS
 _SWEEP = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+_LOOKING = Errand("status")
+
+
+class Found(NamedTuple):
+    """A run that has left something; nothing of it is read yet."""
+
+    naming: Naming
+    store: Store
+    loaded: LoadedSpec | None
+    """From the file, where that is what ran."""
+    begin: str
+    """The command that runs its spec."""
 
 
 class Target(NamedTuple):
@@ -34,6 +51,8 @@ class Target(NamedTuple):
     plan: Plan
     loaded: LoadedSpec
     """From the file, or as the run stored it."""
+    begin: str
+    """The command that runs its spec."""
 
     @property
     def spec(self) -> SweepSpec:
@@ -50,32 +69,55 @@ def naming_of(spec: SweepSpec, *, store: str | None, run: str | None) -> Naming:
     return Naming(root=root, sweep=spec.name, run="main" if run is None else _checked_run(run, given="--run"))
 
 
-def open_target(target: str, *, store: str | None, run: str | None) -> Target:
+def find_run(target: str, *, store: str | None, run: str | None, errand: Errand) -> Found:
     """The run that `target` names: a spec file, with store and run beside it, or `<root>/<sweep>/<run>`.
 
-    Raises NotFoundError when there is no such run, SpecError when the words contradict each other.
+    Raises NotFoundError when there is no such run, SpecError when the words contradict each other or the spec file is
+    not the one that ran and `errand` needs to know.
     """
     if target.endswith((".yaml", ".yml")) or _is_file(target):
         loaded = load_spec(Path(target))
         naming = naming_of(loaded.spec, store=store, run=run)
-        opened = open_store(naming.run_uri)
-        return Target(naming, opened, _plan_of(opened, naming, loaded.sha256), loaded)
+        begin = run_command(target, store=store, run=run)
+        if open_store(naming.run_uri).stat(Keys.plan(loaded.sha256)) is None:
+            meant = run_of_changed_spec(naming, spec=target, store=store, run=run, errand=errand)
+            return Found(meant, open_store(meant.run_uri), None, begin)
+        return Found(naming, open_store(naming.run_uri), loaded, begin)
     if store is not None or run is not None:
         raise SpecError(f"{target!r} already names store, sweep and run; give --store and --run with a spec file only")
     naming = _naming_of_uri(target)
     opened = open_store(naming.run_uri)
-    plan = _newest_plan(opened, naming)
-    text = opened.read(Keys.spec(plan.spec_sha256), limit_bytes=DATA_LIMIT_BYTES)
-    name = f"{naming.run_uri}/{Keys.spec(plan.spec_sha256)}"
-    return Target(naming, opened, plan, parse_spec(text, name=name, folder=Path.cwd()))
+    begin = run_command("SPEC", store=naming.root, run=None if naming.run == "main" else naming.run)
+    if next(iter(opened.list("")), None) is None:
+        raise NotFoundError(f"{naming.run_uri}: no run there; `{begin}` makes one")
+    return Found(naming, opened, None, begin)
 
 
-def situation_of(target: Target, reader: LedgerReader | None = None) -> Situation:
-    """What the store says now, with no view of any backend; `reader` remembers what it has read before."""
+def open_target(target: str, *, store: str | None, run: str | None, errand: Errand = _LOOKING) -> Target:
+    """The run that `target` names, with its plan and spec. Raises as `find_run` and `open_found` do."""
+    return open_found(find_run(target, store=store, run=run, errand=errand))
+
+
+def open_found(found: Found) -> Target:
+    """The run with its plan and spec. Raises DamagedError for a damaged plan, NotFoundError when there is none."""
+    if found.loaded is not None:
+        plan = read_stored(found.store, Plan, Keys.plan(found.loaded.sha256))
+        return Target(found.naming, found.store, plan, found.loaded, found.begin)
+    plan = _newest_plan(found)
+    key = Keys.spec(plan.spec_sha256)
+    text = found.store.read(key, limit_bytes=DATA_LIMIT_BYTES)
+    loaded = parse_spec(text, name=f"{found.naming.run_uri}/{key}", folder=Path.cwd())
+    return Target(found.naming, found.store, plan, loaded, found.begin)
+
+
+def situation_of(
+    target: Target, reader: LedgerReader | None = None, *, observed: tuple[Observed, ...] | None = None
+) -> Situation:
+    """What the store says now, beside what somebody has `observed`; `reader` remembers what it has read before."""
     execution = target.spec.execution
     ledger = (reader or LedgerReader(target.store, target.plan)).read(live=())
     limits = limits_of(execution, capacity=execution.parallelism)
-    return Situation(target.plan, ledger, None, limits, datetime.now(UTC))
+    return Situation(target.plan, ledger, observed, limits, datetime.now(UTC))
 
 
 def find_trial(plan: Plan, word: str) -> PlannedTrial:
@@ -145,20 +187,11 @@ def _is_file(word: str) -> bool:
         return False
 
 
-def _plan_of(store: Store, naming: Naming, spec_sha256: str) -> Plan:
-    try:
-        body = store.read(Keys.plan(spec_sha256), limit_bytes=DATA_LIMIT_BYTES)
-    except NotFoundError as err:
-        raise NotFoundError(f"{naming.run_uri}: this spec has not run there; start it with `lorasweep run`") from err
-    return parse(Plan, body, name=Keys.plan(spec_sha256))
-
-
-def _newest_plan(store: Store, naming: Naming) -> Plan:
-    plans = [found.key for found in store.list(Keys.PLANS)]
-    if not plans:
-        raise NotFoundError(f"{naming.run_uri}: no run there; `lorasweep run SPEC` makes one")
-    current = read_control(store).spec_sha256
-    if current is not None and Keys.plan(current) in plans:
-        return _plan_of(store, naming, current)
-    read = [parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key) for key in plans]
-    return max(read, key=lambda plan: plan.created_at)
+def _newest_plan(found: Found) -> Plan:
+    keys = plan_keys(found.store)
+    if not keys:
+        raise NotFoundError(f"{found.naming.run_uri}: no run there; `{found.begin}` makes one")
+    current = read_control(found.store).spec_sha256
+    if current is not None and Keys.plan(current) in keys:
+        return read_stored(found.store, Plan, Keys.plan(current))
+    return max((read_stored(found.store, Plan, key) for key in keys), key=lambda plan: plan.created_at)

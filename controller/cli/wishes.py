@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Literal
 
 from controller.ledger import Ledger
-from controller.ledger_reader import read_control
 from controller.lock import control_lock
+from controller.stored import read_control
 from job.contract.documents import to_json
 from job.contract.errors import TransientError
 from job.store import Keys, Store

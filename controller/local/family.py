@@ -24,7 +24,7 @@ from controller.local.child_folder import Launch
 from job.contract.documents import to_json
 from job.store.whole_file import explained
 
-__all__ = ["Family", "families_folder", "living"]
+__all__ = ["Family", "families_folder", "living", "living_families"]
 
 _FOLDER = ".alive"  # the leading dot keeps it out of every listing of the store
 
@@ -36,12 +36,17 @@ def families_folder(run_uri: str, *, state: Path) -> Path:
 
 def living(folder: Path) -> Iterator[Launch]:
     """What each submission is of which a process lives."""
+    for family in living_families(folder):
+        launch = family.launch()
+        if launch is not None and launch.name == family.path.name:
+            yield launch
+
+
+def living_families(folder: Path) -> Iterator[Family]:
+    """Each family of which a process lives, whether or not its file says what it is."""
     with explained(folder):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            family = Family(path)
-            launch = family.launch() if family.lives() else None
-            if launch is not None and launch.name == path.name:
-                yield launch
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    yield from (family for family in map(Family, paths) if family.lives())
 
 
 @dataclass(frozen=True, slots=True)

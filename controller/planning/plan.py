@@ -11,15 +11,16 @@ from controller.planning.expand import Pins, expand
 from controller.planning.group import group
 from controller.planning.request import TRIALS_LIMIT_BYTES, request_of
 from controller.spec.file import LoadedSpec, parse_spec
+from controller.stored import plan_keys, read_stored, read_stored_plan
 from job.contract.config import IDENTITY_VERSION
-from job.contract.documents import DATA_LIMIT_BYTES, Group, Plan, parse, to_json
-from job.contract.errors import ConflictError, NotFoundError, SpecError
+from job.contract.documents import DATA_LIMIT_BYTES, Group, Plan, to_json
+from job.contract.errors import ConflictError, SpecError
 from job.store import Keys, Store
 
 if TYPE_CHECKING:
     from controller.planning.pins import Earlier
 
-__all__ = ["Preview", "earlier_plans", "make_plan", "open_plan", "preview_plan", "read_plan"]
+__all__ = ["Preview", "earlier_plans", "make_plan", "open_plan", "preview_plan"]
 
 
 def make_plan(loaded: LoadedSpec, *, pins: Pins, earlier: Sequence[Plan], run: str, now: datetime) -> Plan:
@@ -67,7 +68,7 @@ def open_plan(store: Store, loaded: LoadedSpec, *, run: str, repin: bool = False
         return preview.plan
     if store.put_once(key, body):
         return preview.plan
-    winner = read_plan(store, loaded.sha256)
+    winner = read_stored_plan(store, loaded.sha256)
     if winner is None:
         raise ConflictError(f"{key} was taken and then removed by someone else; look at {store.uri} and run again")
     return _checked(winner)
@@ -103,13 +104,13 @@ def preview_plan(
     A new plan keeps the pins of the run's newest plan where the spec names the same places, so that a widened sweep
     trains on the same bytes; `repin` looks again, and the plan is new if anything changed.
     Raises SpecError for a place that cannot be pinned, an unknown column or a trial too large,
-    ResultError for a stored plan that does
-    not parse.
+    DamagedError for a stored plan that is
+    damaged.
     """
     from controller.planning.columns import check_columns
     from controller.planning.pins import pin_sources, relocated  # `validate` uses this module and looks nothing up
 
-    stored = read_plan(store, loaded.sha256)
+    stored = read_stored_plan(store, loaded.sha256)
     if stored and not repin:
         return Preview(relocated(_checked(stored), loaded), stored=True)
     earlier = [plan for plan in earlier_plans(store) if plan.identity_version == IDENTITY_VERSION]
@@ -120,19 +121,9 @@ def preview_plan(
     return Preview(make_plan(loaded, pins=pins, earlier=earlier, run=run, now=now()), stored=False)
 
 
-def read_plan(store: Store, spec_sha256: str) -> Plan | None:
-    """The stored plan of a spec. Raises ResultError when it does not parse."""
-    key = Keys.plan(spec_sha256)
-    try:
-        return parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key)
-    except NotFoundError:
-        return None
-
-
 def earlier_plans(store: Store) -> list[Plan]:
-    """Every plan of the run, the newest first. Raises ResultError when one does not parse."""
-    keys = [found.key for found in store.list(Keys.PLANS) if found.key.endswith(".json")]
-    plans = [parse(Plan, store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key) for key in keys]
+    """Every plan of the run, the newest first. Raises DamagedError when one is damaged."""
+    plans = [read_stored(store, Plan, key) for key in plan_keys(store)]
     return sorted(plans, key=lambda plan: (plan.created_at, plan.spec_sha256), reverse=True)
 
 

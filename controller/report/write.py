@@ -52,7 +52,8 @@ def make_report(store: Store, *, plan: Plan, spec_text: bytes, results: Verified
         examples = _examples(store, collected, order, objective)
     except (ResultError, NotFoundError) as err:
         # The texts are an illustration; the numbers stand without them.
-        return build_report(replace(collected, notes=(f"No examples are shown: {err}",)), order, examples=())
+        notes = (*collected.notes, f"No examples are shown: {err}")
+        return build_report(replace(collected, notes=notes), order, examples=())
     return build_report(collected, order, examples=examples)
 
 

@@ -6,11 +6,30 @@ import re
 
 from job.contract.errors import ResultError
 
-__all__ = ["Keys", "check_key", "check_object", "check_prefix", "is_key"]
+__all__ = ["Keys", "check_key", "check_object", "check_prefix", "is_key", "is_ours"]
 
 # What every file system, every S3 server and every URL take as it is; no segment starts with a dot.
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?")
 _LIMIT = 900  # bytes; S3 allows 1,024 including the root's prefix
+
+
+# Every object that this project writes, and no other. Below the last folder of a line names are those of libraries.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_ATTEMPT = r"(adapter/.+|events/.+|manifest\.json|scores\.json|predictions\.jsonl|metrics\.jsonl|log\.txt)"
+_TRIAL = (
+    rf"(result\.json|progress\.json|failures/{_NAME}\.json|retries/[0-9]+\.json"
+    rf"|attempts/{_NAME}/{_ATTEMPT}|checkpoints/{_NAME}/step-[0-9]{{6,}}/.+)"
+)
+_OURS = re.compile(
+    rf"control\.json|specs/[0-9a-f]{{64}}\.yaml|plans/[0-9a-f]{{64}}\.json|examples/[0-9a-f]{{12}}\.jsonl"
+    rf"|submissions/{_NAME}\.json|report/(report\.[a-z]+|verified\.json)|preflight/[0-9a-f]+"
+    rf"|trials/[0-9a-f]{{12}}/{_TRIAL}"
+)
+
+
+def is_ours(key: str) -> bool:
+    """Whether an object of a run with this key can be one that this project wrote; any other is foreign."""
+    return _OURS.fullmatch(key) is not None
 
 
 def is_key(key: str) -> bool:

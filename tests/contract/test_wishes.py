@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from controller.cli.wishes import renew_control
-from controller.ledger_reader import read_control
+from controller.stored import read_control
 from job.store.folder import FolderStore
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job.contract.errors import ResultError
-from job.store.keys import Keys, check_key, check_object, check_prefix, is_key
+from job.store.keys import Keys, check_key, check_object, check_prefix, is_key, is_ours
 
 TRIAL = "0123456789ab"
 
@@ -38,6 +38,54 @@ TRIAL = "0123456789ab"
 )
 def test_the_layout_is_the_documented_one(key: str, expected: str) -> None:
     assert key == expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Keys.CONTROL,
+        Keys.spec("0" * 64),
+        Keys.plan("0" * 64),
+        Keys.examples(TRIAL),
+        Keys.submission("quick-01234567-1"),
+        Keys.report("report.html"),
+        Keys.report("verified.json"),
+        Keys.result(TRIAL),
+        Keys.failure(TRIAL, "quick-01234567-1-disrupted"),
+        Keys.retry(TRIAL, 2),
+        Keys.progress(TRIAL),
+        Keys.attempt_file(TRIAL, "pod-1", "adapter/adapter_model.safetensors"),
+        Keys.attempt_file(TRIAL, "pod-1", "events/events.out.tfevents.0"),
+        Keys.manifest(TRIAL, "pod-1"),
+        Keys.checkpoint(TRIAL, "pod-1", 1_000_000) + "extra/seconds.json",
+    ],
+)
+def test_what_the_project_writes_is_its_own(key: str) -> None:
+    assert is_ours(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "notes.txt",
+        "plans/notes.txt",
+        "plans/old.json",
+        f"plans/{'0' * 64}.json.bak",
+        "submissions/notes.txt",
+        "report/figure.png",
+        "trials/notes.txt",
+        "trials/mine/result.json",
+        f"trials/{TRIAL}/result.json.bak",
+        f"trials/{TRIAL}/failures/notes.txt",
+        f"trials/{TRIAL}/retries/first.json",
+        f"trials/{TRIAL}/attempts/pod-1/notes.txt",
+        f"trials/{TRIAL}/checkpoints/pod-1/notes.txt",
+        f"mine/trials/{TRIAL}/result.json",
+    ],
+)
+def test_what_somebody_put_beside_it_is_foreign(key: str) -> None:
+    assert is_key(key)
+    assert not is_ours(key)
 
 
 def test_checkpoints_sort_by_their_step() -> None:

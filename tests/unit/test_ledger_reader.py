@@ -10,8 +10,9 @@ from memory_store import MemoryStore
 
 from controller.ledger import Ledger, TrialRecord
 from controller.ledger_reader import FULL_READING_S, LedgerReader
+from controller.stored import DamagedError
 from job.contract.documents import Control, Failure, Progress, Retry, SubmissionEnd, to_json
-from job.contract.errors import ResultError, TransientError
+from job.contract.errors import TransientError
 from job.store import Keys
 
 TRIALS = tuple(lora_trial(number) for number in range(3))
@@ -211,12 +212,21 @@ def test_progress_that_does_not_parse_is_no_progress(store: MemoryStore, reader:
 
 
 @pytest.mark.parametrize("key", [Keys.CONTROL, Keys.submission("demo-1"), Keys.retry(A.trial_id, 1)])
-def test_documents_that_decide_are_refused_when_they_are_not_ours(
+def test_documents_that_decide_are_refused_by_name_and_with_a_remedy(
     store: MemoryStore, reader: LedgerReader, key: str
 ) -> None:
     store.put(key, b'{"schema_version": 2}')
-    with pytest.raises(ResultError, match=key.split("/", maxsplit=1)[0]):
+    with pytest.raises(DamagedError, match=rf"{store.uri}/{key} is not a valid .*move it out of the run") as caught:
         reader.read(live=())
+    assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize("folder", [Keys.SUBMISSIONS, Keys.failures(A.trial_id), Keys.retries(A.trial_id)])
+def test_what_somebody_put_beside_the_documents_is_not_read(
+    store: MemoryStore, reader: LedgerReader, folder: str
+) -> None:
+    store.put(folder + "notes.txt", b"buy milk")
+    assert reader.read(live=()) == Ledger()
 
 
 def test_a_retry_voids_what_was_stored_when_it_was_written_whatever_the_clocks_say() -> None:

@@ -14,13 +14,14 @@ from specs import HEAD, PINS, expanded, load, varied
 
 from controller.planning.group import group, group_id
 from controller.planning.pins import check_pins
-from controller.planning.plan import make_plan, open_plan, preview_plan
+from controller.planning.plan import earlier_plans, make_plan, open_plan, preview_plan
 from controller.planning.request import REQUEST_LIMIT_BYTES, TRIALS_LIMIT_BYTES, request_of
 from controller.spec.file import LoadedSpec, parse_spec
+from controller.stored import DamagedError
 from job.contract.base import sha256_hex
 from job.contract.config import Provenance
 from job.contract.documents import Plan, parse, to_json
-from job.contract.errors import PreflightError, ResultError, SpecError
+from job.contract.errors import PreflightError, SpecError
 from job.store import Keys, Store, open_store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -208,8 +209,15 @@ def test_a_missing_place_is_named_by_its_field(place: Path, store: Store, now: C
 def test_a_damaged_plan_is_refused_by_name(place: Path, store: Store, now: Callable[[], datetime]) -> None:
     loaded = spec_in(place)
     store.put(Keys.plan(loaded.sha256), b'{"schema_version": 2}')
-    with pytest.raises(ResultError, match=loaded.sha256):
+    with pytest.raises(DamagedError, match=rf"{loaded.sha256}.*move it out of the run: the spec is planned anew"):
         open_plan(store, loaded, run="main", now=now)
+
+
+def test_what_lies_beside_the_plans_is_no_plan(place: Path, store: Store, now: Callable[[], datetime]) -> None:
+    for key in ("plans/notes.txt", "plans/old.json"):
+        store.put(key, b"{")
+    open_plan(store, spec_in(place), run="main", now=now)
+    assert len(earlier_plans(store)) == 1
 
 
 def test_a_plan_of_another_identity_version_asks_for_repin(

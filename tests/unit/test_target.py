@@ -10,7 +10,7 @@ from memory_store import MemoryStore
 
 from controller.cli.target import find_trial, open_target
 from controller.ledger import Ledger, TrialRecord
-from controller.leftovers import leftovers
+from controller.leftovers import leftovers, whole_run
 from controller.names import Naming
 from job.contract.errors import NotFoundError, SpecError
 from job.store import Keys
@@ -69,3 +69,20 @@ def test_only_what_a_verified_result_makes_superfluous_may_go() -> None:
         (Keys.attempt(A.trial_id, "001-a"), "superseded attempt", 5),
         (Keys.checkpoints(A.trial_id), "checkpoints of a finished trial", 3),
     }
+
+
+def test_the_whole_run_is_what_the_project_wrote_with_its_plans_last() -> None:
+    store = MemoryStore()
+    publish(store, A, "001-a")
+    for key in (Keys.CONTROL, Keys.plan("0" * 64), "notes.txt", Keys.attempt_file(A.trial_id, "001-a", "notes.txt")):
+        store.put(key, b"{}")
+    (found,) = whole_run(store.list(""))
+    assert found.keys[-2:] == (Keys.CONTROL, Keys.plan("0" * 64))
+    assert set(store.objects) - set(found.keys) == {"notes.txt", f"trials/{A.trial_id}/attempts/001-a/notes.txt"}
+
+
+def test_a_foreign_file_in_a_superseded_attempt_is_no_leftover() -> None:
+    store = MemoryStore()
+    store.put(Keys.attempt_file(A.trial_id, "001-a", "notes.txt"), b"mine")
+    ledger = Ledger(trials={A.trial_id: TrialRecord(result=result_of(A, "002-b"))})
+    assert leftovers(PLAN, ledger, store.list(Keys.TRIALS)) == ()
