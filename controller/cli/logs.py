@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from controller.cli.errand import Errand
+from controller.cli.presence import presence_on
 from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.ledger import TrialRecord
 from controller.local.backend import state_folder
@@ -51,7 +53,7 @@ def run_logs(args: argparse.Namespace) -> int:
 
 
 def _running_trial(target: Target) -> PlannedTrial:
-    statuses = states(situation_of(target))
+    statuses = states(situation_of(target, observed=presence_on(target.naming.run_uri).observed))
     running = [trial for trial in target.plan.trials if statuses[trial.trial_id].state == "running"]
     if len(running) != 1:
         letters = ", ".join(trial.letter for trial in target.plan.trials[:30])

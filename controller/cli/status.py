@@ -6,9 +6,11 @@ import argparse
 import io
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from rich.console import Console
 
+from controller.cli.presence import Presence, presence_on
 from controller.cli.target import Target, open_target, situation_of
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
@@ -30,12 +32,12 @@ def run_status(args: argparse.Namespace) -> int:
     target = open_target(args.target, store=args.store, run=args.run)
     # Who writes is another process and says nothing to this one, so everything is read each time.
     reader = LedgerReader(target.store, target.plan, full_every_s=0)
-    situation = situation_of(target, reader)
+    look = _look(target, reader)
     if args.watch:
-        situation = _watch(target, reader, situation)
-    statuses = states(situation)
+        look = _watch(target, reader, look)
+    situation, statuses = look.situation, states(look.situation)
     if args.output == "json":
-        deliver_json(_document(target, situation, statuses))
+        deliver_json(_document(target, look, statuses))
         return ExitCode.DONE
     table = io.StringIO()
     console = Console(file=table, force_terminal=sys.stdout.isatty(), highlight=False)
@@ -45,37 +47,56 @@ def run_status(args: argparse.Namespace) -> int:
     control = situation.ledger.control.state
     wanted = "" if control == "running" else f", {control} by a person"
     deliver(f"{target.plan.sweep}/{target.plan.run}: {summary(progress_of(situation, statuses))}{wanted}\n")
+    if warning := look.presence.warning(statuses, begin=target.begin):
+        deliver(warning + "\n")
     deliver(remedies(target.plan, statuses, run=target.naming.run_uri))
     return ExitCode.DONE
 
 
-def _watch(target: Target, reader: LedgerReader, situation: Situation) -> Situation:
+class _Look(NamedTuple):
+    presence: Presence
+    situation: Situation
+
+
+def _look(target: Target, reader: LedgerReader) -> _Look:
+    """Who is at work before what is stored: what a process published before it ended is then seen with its end."""
+    presence = presence_on(target.naming.run_uri)
+    return _Look(presence, situation_of(target, reader, observed=presence.observed))
+
+
+def _watch(target: Target, reader: LedgerReader, look: _Look) -> _Look:
     interrupts = Interrupts()
     interrupts.install()
     display = display_on_stderr()
+    warned = ""
     try:
         while True:
-            statuses = states(situation)
-            display.update(situation, statuses)
+            statuses = states(look.situation)
+            display.update(look.situation, statuses)
             if all(status.final for status in statuses.values()):
-                return situation
+                return look
+            warning = look.presence.warning(statuses, begin=target.begin)
+            if warning and warning != warned:
+                display.say(warning)
+            warned = warning
             interrupts.sleep(_WATCH_S)
-            situation = _look_again(target, reader, situation, display)
+            look = _look_again(target, reader, look, display)
     except KeyboardInterrupt:
-        return situation
+        return look
     finally:
         display.close()
 
 
-def _look_again(target: Target, reader: LedgerReader, situation: Situation, display: Display) -> Situation:
+def _look_again(target: Target, reader: LedgerReader, look: _Look, display: Display) -> _Look:
     try:
-        return situation_of(target, reader)
+        return _look(target, reader)
     except TransientError as err:
-        display.trouble(err, since=situation.now)
-        return situation
+        display.trouble(err, since=look.situation.now)
+        return look
 
 
-def _document(target: Target, situation: Situation, statuses: Mapping[str, TrialStatus]) -> dict[str, object]:
+def _document(target: Target, look: _Look, statuses: Mapping[str, TrialStatus]) -> dict[str, object]:
+    situation = look.situation
     progress = progress_of(situation, statuses)
     return {
         "sweep": target.plan.sweep,
@@ -83,6 +104,7 @@ def _document(target: Target, situation: Situation, statuses: Mapping[str, Trial
         "store": target.store.uri,
         "spec_sha256": target.plan.spec_sha256,
         "control": situation.ledger.control.state,
+        "controller": look.presence.controller,
         "counts": dict(progress.counts),
         "total": progress.total,
         "eta_s": progress.eta_s,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import time
 
 import pytest
 from sandbox import DEADLINE_S, Sandbox
@@ -61,3 +63,25 @@ def test_a_controller_whose_state_folder_is_deleted_keeps_sight_of_its_processes
     assert process.returncode == 0, stderr
     trial = sandbox.run / "trials" / sandbox.trial_ids()["A"]
     assert len(list((trial / "attempts").iterdir())) == 1
+
+
+def test_status_says_that_the_controller_is_gone_and_then_that_nothing_runs(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["late", "ok"]}
+    process = sandbox.start()
+    sandbox.until_running("A")
+    words = (str(sandbox.spec), "--store", str(sandbox.store))
+    assert "no controller" not in sandbox.verb("status", *words).stdout
+    assert json.loads(sandbox.verb("status", *words, "--output", "json").stdout)["controller"] is True
+    process.kill()
+    process.communicate(timeout=DEADLINE_S)
+    shown = sandbox.verb("status", *words).stdout
+    assert "its controller is gone; it saves a checkpoint and ends" in shown
+    assert f"no controller is running; go on with: lorasweep run {sandbox.spec} --store {sandbox.store}\n" in shown
+    sandbox.gate.touch()
+    deadline = time.monotonic() + DEADLINE_S
+    while "1 running" in (shown := sandbox.verb("status", str(sandbox.run)).stdout):
+        assert time.monotonic() < deadline, shown
+    assert "0/3 done, 3 pending" in shown
+    assert f"go on with: lorasweep run SPEC --store {sandbox.store}\n" in shown
+    assert sandbox.sweep().returncode == 0
+    assert "no controller" not in sandbox.verb("status", *words).stdout

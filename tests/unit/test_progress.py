@@ -186,6 +186,32 @@ def test_what_an_earlier_process_said_is_not_told_of_the_one_that_runs_now() -> 
         assert ("step 2/4" in note) is told
 
 
+@pytest.mark.parametrize(
+    ("silent_s", "state", "text"),
+    [
+        (5, "running", ""),
+        (90, "running", "no sign of life for 90 s"),
+        (301, "pending", "no sign of life for 301 s; `lorasweep run` goes on"),
+    ],
+)
+def test_without_a_lock_to_ask_silence_tells_whether_a_trial_runs(silent_s: float, state: str, text: str) -> None:
+    given = replace(situation(), observed=None, now=NOW + timedelta(seconds=silent_s))
+    status = states(given)[B.trial_id]
+    assert (status.state, status.text) == (state, text)
+    assert text in trial_note(given, B, status)
+
+
+def test_what_is_said_of_a_running_trial_is_news_once() -> None:
+    lines: list[str] = []
+    display = PlainLines(lines.append, monotonic=lambda: 0.0)
+    for text in ("", "waiting for the store: full, 10 bytes free", "waiting for the store: full, 9 bytes free", ""):
+        given = situation()
+        seen = tuple(replace(one, text=text) for one in given.observed or ())
+        given = replace(given, observed=seen)
+        display.update(given, states(given))
+    assert ["waiting for the store" in line for line in lines] == [False, True, False]
+
+
 def test_after_a_signal_a_person_hears_what_is_stopped_how_long_that_takes_and_how_to_end_it() -> None:
     one = leaving_text("interrupt", live=1)
     assert one == "Ctrl-C: stopping 1 process, with 30 s for a checkpoint; Ctrl-C again kills it at once"
