@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from controller.kube.api import GoneError, KubeApi, Object, Resource
+from controller.kube.objects import Metadata
 from job.contract.errors import SweepError, TransientError
 
 __all__ = ["Mirror"]
@@ -25,27 +27,38 @@ _PAUSE_LIMIT_S = 30.0
 _FIRST_LIST_S = 60.0
 
 
-class Mirror:
+class _Named(Protocol):
+    @property
+    def metadata(self) -> Metadata: ...
+
+
+T = TypeVar("T", bound=_Named)
+
+
+class Mirror(Generic[T]):
     """Objects by name. One thread writes what the server says; any may read, and note what it has written itself."""
 
     def __init__(
         self,
         api: KubeApi,
         resource: Resource,
+        read: Callable[[object], T],
         *,
         labels: str,
         monotonic: Callable[[], float],
         relist_s: float = RELIST_S,
         watch_s: float = _WATCH_S,
     ) -> None:
+        """`read` keeps of an object what is needed of it: an object may be 300 KB, and there may be thousands."""
         self._api = api
         self._resource = resource
+        self._read = read
         self._labels = labels
         self._monotonic = monotonic
         self._relist_s = relist_s
         self._watch_s = watch_s
         self._lock = threading.Lock()
-        self._objects: dict[str, Object] = {}
+        self._objects: dict[str, T] = {}
         self._trouble: SweepError | None = None
         self._listed = threading.Event()
         self._ending = threading.Event()
@@ -59,7 +72,7 @@ class Mirror:
         """Follow no longer. A thread that waits for the server ends with the process."""
         self._ending.set()
 
-    def objects(self) -> Mapping[str, Object]:
+    def objects(self) -> Mapping[str, T]:
         """The objects now, each as the server last showed it.
 
         Raises what the server last answered, when it is not a list or a watch; TransientError before the first list.
@@ -74,7 +87,7 @@ class Mirror:
     def note(self, written: Object) -> None:
         """Take in what a write of ours was answered with; the watch will bring it too, but later."""
         with self._lock:
-            self._put(written)
+            self._put(self._read(written))
 
     def _follow(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -97,8 +110,9 @@ class Mirror:
         """From a fresh list on, until it is time for the next one."""
         began = self._monotonic()
         listing = self._api.list(self._resource, labels=self._labels)
+        objects = [self._read(found) for found in listing.objects]
         with self._lock:
-            self._objects = {found["metadata"]["name"]: found for found in listing.objects}
+            self._objects = {found.metadata.name: found for found in objects}
             self._trouble = None
         self._listed.set()
         version = listing.resource_version
@@ -109,34 +123,30 @@ class Mirror:
                 if self._ending.is_set():
                     return
 
-    def _take(self, kind: str, found: Object) -> str | None:
+    def _take(self, kind: str, found: Object) -> str:
         """Apply one event; its resource version."""
-        metadata = found.get("metadata") or {}
+        seen = self._read(found) if kind in {"ADDED", "MODIFIED", "DELETED"} else None
         with self._lock:
-            if kind in {"ADDED", "MODIFIED"} and metadata.get("name"):
-                self._put(found)
-            elif kind == "DELETED":
-                known = self._objects.get(metadata.get("name", ""))
-                if known is not None and known["metadata"].get("uid") == metadata.get("uid"):
-                    del self._objects[metadata["name"]]
-        return metadata.get("resourceVersion")
+            if seen is not None and kind != "DELETED":
+                self._put(seen)
+            elif seen is not None:
+                known = self._objects.get(seen.metadata.name)
+                if known is not None and known.metadata.uid == seen.metadata.uid:
+                    del self._objects[seen.metadata.name]
+        return str((found.get("metadata") or {}).get("resourceVersion") or "")
 
-    def _put(self, found: Object) -> None:
+    def _put(self, found: T) -> None:
         """Replace what is known of the object, unless it is known in a newer version."""
-        name = found["metadata"]["name"]
+        name = found.metadata.name
         known = self._objects.get(name)
-        if known is None or not _is_older(found, than=known):
+        if known is None or not _is_older(found.metadata, than=known.metadata):
             self._objects[name] = found
 
 
-def _is_older(found: Object, *, than: Object) -> bool:
+def _is_older(found: Metadata, *, than: Metadata) -> bool:
     """Whether it is the same object in an earlier version.
 
     Versions of one kind may be compared as integers (Kubernetes API concepts, "Resource versions", since 1.35).
     """
-    if found["metadata"].get("uid") != than["metadata"].get("uid"):
-        return False
-    try:
-        return int(found["metadata"]["resourceVersion"]) < int(than["metadata"]["resourceVersion"])
-    except (KeyError, TypeError, ValueError):
-        return False
+    versions = (found.resource_version, than.resource_version)
+    return found.uid == than.uid and all(map(str.isdecimal, versions)) and int(versions[0]) < int(versions[1])

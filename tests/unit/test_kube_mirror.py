@@ -12,6 +12,7 @@ import pytest
 
 from controller.kube.api import GoneError, KubeApi, Listing, Object, Resource
 from controller.kube.mirror import Mirror
+from controller.kube.objects import JobObject
 from job.contract.errors import TransientError
 
 JOBS = Resource("apis/batch/v1", "jobs")
@@ -21,10 +22,10 @@ Event = tuple[str, Object] | Exception | None
 """A change, an error in the stream, or the stream's end."""
 
 
-def made(name: str, version: int, *, uid: str = "", active: int = 0) -> Object:
+def made(name: str, version: int, *, uid: str = "", suspend: bool = False) -> Object:
     return {
         "metadata": {"name": name, "uid": uid or f"uid-{name}", "resourceVersion": str(version)},
-        "status": {"active": active},
+        "spec": {"suspend": suspend},
     }
 
 
@@ -56,8 +57,8 @@ def api() -> ScriptedApi:
 
 
 @pytest.fixture
-def mirror(api: ScriptedApi) -> Iterator[Mirror]:
-    following = Mirror(cast("KubeApi", api), JOBS, labels="a=b", monotonic=time.monotonic)
+def mirror(api: ScriptedApi) -> Iterator[Mirror[JobObject]]:
+    following = Mirror(cast("KubeApi", api), JOBS, JobObject.read, labels="a=b", monotonic=time.monotonic)
     following.start()
     yield following
     following.stop()
@@ -72,20 +73,22 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def active(mirror: Mirror) -> dict[str, int]:
-    return {name: found["status"]["active"] for name, found in mirror.objects().items()}
+def suspended(mirror: Mirror[JobObject]) -> dict[str, bool]:
+    return {name: found.spec.suspend for name, found in mirror.objects().items()}
 
 
-def test_objects_are_those_of_the_list_and_then_of_the_events(api: ScriptedApi, mirror: Mirror) -> None:
+def test_objects_are_those_of_the_list_and_then_of_the_events(api: ScriptedApi, mirror: Mirror[JobObject]) -> None:
     api.listings.put(Listing((made("a", 1), made("b", 2)), "2"))
-    assert active(mirror) == {"a": 0, "b": 0}
-    api.events.put(("MODIFIED", made("a", 3, active=1)))
+    assert suspended(mirror) == {"a": False, "b": False}
+    api.events.put(("MODIFIED", made("a", 3, suspend=True)))
     api.events.put(("DELETED", made("b", 4)))
     api.events.put(("ADDED", made("c", 5)))
-    eventually(lambda: active(mirror) == {"a": 1, "c": 0})
+    eventually(lambda: suspended(mirror) == {"a": True, "c": False})
 
 
-def test_a_watch_that_ends_goes_on_from_the_last_version_that_was_seen(api: ScriptedApi, mirror: Mirror) -> None:
+def test_a_watch_that_ends_goes_on_from_the_last_version_that_was_seen(
+    api: ScriptedApi, mirror: Mirror[JobObject]
+) -> None:
     api.listings.put(Listing((made("a", 1),), "7"))
     api.events.put(("MODIFIED", made("a", 9)))
     api.events.put(("BOOKMARK", {"metadata": {"resourceVersion": "12"}}))
@@ -94,16 +97,18 @@ def test_a_watch_that_ends_goes_on_from_the_last_version_that_was_seen(api: Scri
 
 
 @pytest.mark.parametrize("error", [GoneError("410"), TransientError("the stream broke")])
-def test_a_broken_watch_is_followed_by_a_fresh_list(api: ScriptedApi, mirror: Mirror, error: Exception) -> None:
+def test_a_broken_watch_is_followed_by_a_fresh_list(
+    api: ScriptedApi, mirror: Mirror[JobObject], error: Exception
+) -> None:
     api.listings.put(Listing((made("a", 1),), "1"))
-    assert active(mirror) == {"a": 0}
+    assert suspended(mirror) == {"a": False}
     api.listings.put(Listing((made("b", 5),), "5"))
     api.events.put(error)
     eventually(lambda: not api.listings.qsize() and api.watched_since == ["1", "5"])
-    assert active(mirror) == {"b": 0}
+    assert suspended(mirror) == {"b": False}
 
 
-def test_trouble_is_told_to_who_asks_until_a_list_succeeds(api: ScriptedApi, mirror: Mirror) -> None:
+def test_trouble_is_told_to_who_asks_until_a_list_succeeds(api: ScriptedApi, mirror: Mirror[JobObject]) -> None:
     api.listings.put(TransientError("no route to the API server"))
     with pytest.raises(TransientError, match="no route"):
         mirror.objects()
@@ -118,23 +123,25 @@ def test_trouble_is_told_to_who_asks_until_a_list_succeeds(api: ScriptedApi, mir
     eventually(answers)
 
 
-def test_what_we_wrote_is_seen_at_once_and_an_older_event_does_not_undo_it(api: ScriptedApi, mirror: Mirror) -> None:
+def test_what_we_wrote_is_seen_at_once_and_an_older_event_does_not_undo_it(
+    api: ScriptedApi, mirror: Mirror[JobObject]
+) -> None:
     api.listings.put(Listing((made("a", 1),), "1"))
-    assert active(mirror) == {"a": 0}
-    mirror.note(made("a", 8, active=1))
+    assert suspended(mirror) == {"a": False}
+    mirror.note(made("a", 8, suspend=True))
     api.events.put(("MODIFIED", made("a", 5)))
     api.events.put(("ADDED", made("mark", 9)))
     eventually(lambda: "mark" in mirror.objects())
-    assert active(mirror)["a"] == 1
+    assert suspended(mirror)["a"]
 
 
 def test_the_end_of_an_earlier_object_does_not_remove_its_successor_of_the_same_name(
-    api: ScriptedApi, mirror: Mirror
+    api: ScriptedApi, mirror: Mirror[JobObject]
 ) -> None:
     api.listings.put(Listing((made("a", 1, uid="first"),), "1"))
-    assert active(mirror) == {"a": 0}
-    mirror.note(made("a", 8, uid="second", active=1))
+    assert suspended(mirror) == {"a": False}
+    mirror.note(made("a", 8, uid="second", suspend=True))
     api.events.put(("DELETED", made("a", 7, uid="first")))
     api.events.put(("ADDED", made("mark", 9)))
     eventually(lambda: "mark" in mirror.objects())
-    assert active(mirror)["a"] == 1
+    assert suspended(mirror)["a"]

@@ -1,0 +1,241 @@
+"""Submissions as Jobs of one namespace.
+
+What is known about a submission is in its Job and the Job's pods; this process adds only the memory of objects that
+it has seen and that are gone. Losing that memory costs a reason in words, never a trial: a Job that nobody remembers
+is made again under the same name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from controller.backend import Backend, Observed, Submission
+from controller.kube.api import KubeApi
+from controller.kube.identity import RunPlace, same_submission
+from controller.kube.manifest import job_manifest
+from controller.kube.mirror import Mirror
+from controller.kube.objects import EventObject, JobObject, PodObject
+from controller.kube.observed import observed
+from controller.kube.patches import disrupted_patch, recorded_patch, stop_patch
+from controller.kube.pod_template import CONTAINER
+from controller.kube.rights import EVENTS, JOBS
+from controller.kube.run_object import RunObject
+from controller.kube.settings import ClusterSettings
+from controller.kube.sighting import Sighting, sightings
+from job.contract.errors import ConflictError, ExitCode, NotFoundError, PreflightError, TransientError
+
+__all__ = ["KubeBackend"]
+
+logger = logging.getLogger(__name__)
+
+_CAPACITY = 100_000  # the cluster's quota and scheduler say no in time
+_TAIL_BYTES = 8192
+_EVENTS_EVERY = timedelta(seconds=10)
+_EVENTS_AT_ONCE = 20
+_NO_TAIL = frozenset({None, int(ExitCode.DONE), int(ExitCode.STOPPED)})
+
+Seen = TypeVar("Seen", JobObject, PodObject)
+
+
+class KubeBackend:
+    """Jobs, one per submission."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        *,
+        jobs: Mirror[JobObject],
+        pods: Mirror[PodObject],
+        settings: ClusterSettings,
+        place: RunPlace,
+        run: RunObject,
+        gpus: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`jobs` and `pods` follow the run's objects and are started; `gpus` is what the sweep's Jobs ask for."""
+        self._api = api
+        self._jobs = jobs
+        self._pods = pods
+        self._settings = settings
+        self._place = place
+        self._run = run
+        self._gpus = gpus
+        self._now = now
+        self._known_jobs: _Memory[JobObject] = _Memory()
+        self._known_pods: _Memory[PodObject] = _Memory()
+        self._forgotten: set[str] = set()
+        self._told = _Told(api, now)
+        self._tails: dict[str, str] = {}
+
+    @property
+    def capacity(self) -> int:
+        return _CAPACITY
+
+    @property
+    def outlives_controller(self) -> bool:
+        return True
+
+    def observe(self) -> tuple[Observed, ...]:
+        """As the contract says. Raises StoppedError when the run's ConfigMap was deleted, and its Jobs with it."""
+        found = self._look()
+        if any(one.job_gone for one in found):
+            self._run.check()
+        for one in found:
+            if (patch := disrupted_patch(one)) is not None:
+                with suppress(NotFoundError):
+                    self._jobs.note(self._api.patch(JOBS, one.identity.name, patch))
+        return tuple(self._with_tail(one, observed(one)) for one in found)
+
+    def submit(self, submission: Submission) -> None:
+        manifest = job_manifest(submission, settings=self._settings, place=self._place, gpus=self._gpus)
+        try:
+            self._jobs.note(self._api.create(JOBS, manifest))
+        except ConflictError:
+            self._adopt(submission)
+
+    def stop(self, name: str) -> None:
+        job = self._job(name)
+        if job is not None:
+            with suppress(NotFoundError):
+                self._jobs.note(self._api.patch(JOBS, name, stop_patch(now=self._now())))
+
+    def kill(self, name: str) -> None:
+        job = self._job(name)
+        if job is not None:
+            self._delete(job)
+
+    def forget(self, name: str) -> None:
+        job = self._job(name)
+        if job is not None and job.end is not None:
+            patch = recorded_patch(now=self._now(), ttl_s=self._settings.finished_ttl_s)
+            with suppress(NotFoundError):
+                self._jobs.note(self._api.patch(JOBS, name, patch))
+        elif job is not None:
+            self._delete(job)
+        found = next((one for one in self._look() if one.identity.name == name), None)
+        self._forgotten |= set() if found is None else _uids(found)
+        self._tails.pop(name, None)
+
+    def logs(self, name: str, *, limit_bytes: int) -> bytes | None:
+        pod = next((one.newest_begun for one in self._look() if one.identity.name == name), None)
+        if pod is None:
+            return None
+        try:
+            return self._api.log(pod.metadata.name, container=CONTAINER, limit_bytes=limit_bytes) or None
+        except (NotFoundError, PreflightError):  # the pod is gone, or its log may not be read
+            return None
+
+    def _look(self) -> tuple[Sighting, ...]:
+        jobs = self._known_jobs.with_those_of(self._jobs.objects(), without=self._forgotten)
+        pods = self._known_pods.with_those_of(self._pods.objects(), without=self._forgotten)
+        found = sightings(jobs, pods, gone=self._known_jobs.gone | self._known_pods.gone)
+        kept = {uid for one in found for uid in _uids(one)}
+        self._known_jobs.keep(kept)
+        self._known_pods.keep(kept)
+        events = self._told.about([one for one in found if one.job is not None and not one.pods])
+        return tuple(replace(one, events=events.get(one.identity.name, ())) for one in found)
+
+    def _job(self, name: str) -> JobObject | None:
+        return self._jobs.objects().get(name)
+
+    def _delete(self, job: JobObject) -> None:
+        with suppress(ConflictError):  # it is gone, and another has its name
+            self._api.delete(JOBS, job.metadata.name, uid=job.metadata.uid)
+
+    def _adopt(self, submission: Submission) -> None:
+        """The name is taken: by this submission, by what an earlier run left of it, or by somebody else."""
+        try:
+            found = self._api.get(JOBS, submission.name)
+        except NotFoundError as err:
+            raise TransientError(f"Job {submission.name!r} was deleted a moment ago; trying again") from err
+        job = JobObject.read(found)
+        match same_submission(job, submission, self._place):
+            case "foreign":
+                raise ConflictError(
+                    f"Job {submission.name!r} in namespace {self._api.namespace!r} is not of this run and was left "
+                    "alone; delete it if it is nobody's, or choose another --run, then retry"
+                )
+            case "recorded":
+                self._delete(job)
+            case "adopted" | "finished" | "terminating":
+                self._jobs.note(found)
+
+    def _with_tail(self, sighting: Sighting, seen: Observed) -> Observed:
+        """With the last lines of a process that ended badly; asked for once."""
+        if seen.live or seen.exit_code in _NO_TAIL:
+            return seen
+        if seen.name not in self._tails:
+            self._tails[seen.name] = self._tail(sighting)
+        return replace(seen, log_tail=self._tails[seen.name])
+
+    def _tail(self, sighting: Sighting) -> str:
+        pod = sighting.newest_begun
+        if pod is None or pod.uid in sighting.gone:
+            return ""
+        try:
+            body = self._api.log(pod.metadata.name, container=CONTAINER, limit_bytes=_TAIL_BYTES)
+        except (NotFoundError, PreflightError, TransientError):
+            return ""
+        return body.decode(errors="replace").replace("\x00", "")
+
+
+class _Told:
+    """What the cluster says about Jobs that have no pod: the only place where a quota or an admission says no."""
+
+    def __init__(self, api: KubeApi, now: Callable[[], datetime]) -> None:
+        self._api = api
+        self._now = now
+        self._asked_at: dict[str, datetime] = {}
+        self._events: dict[str, tuple[EventObject, ...]] = {}
+
+    def about(self, waiting: Sequence[Sighting]) -> Mapping[str, tuple[EventObject, ...]]:
+        """Events by submission; asked anew every few seconds, for the first of a crowd that all wait alike."""
+        names = {one.identity.name for one in waiting}
+        self._events = {name: events for name, events in self._events.items() if name in names}
+        now = self._now()
+        for one in waiting[:_EVENTS_AT_ONCE]:
+            name = one.identity.name
+            asked_at = self._asked_at.get(name)
+            if one.job is None or (asked_at is not None and now - asked_at < _EVENTS_EVERY):
+                continue
+            self._asked_at[name] = now
+            try:
+                listing = self._api.list(EVENTS, fields=f"involvedObject.uid={one.job.metadata.uid}")
+            except PreflightError:  # events may not be listed
+                continue
+            self._events[name] = tuple(EventObject.read(event) for event in listing.objects)
+        return self._events
+
+
+class _Memory(Generic[Seen]):
+    """Objects of one kind by UID, those among them that are gone included."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Seen] = {}
+        self.gone: frozenset[str] = frozenset()
+
+    def with_those_of(self, here: Mapping[str, Seen], *, without: AbstractSet[str]) -> Collection[Seen]:
+        """Everything known, after a look at what is here."""
+        present = {found.metadata.uid: found for found in here.values()}
+        self._known |= present
+        self.keep(self._known.keys() - without)
+        self.gone = frozenset(self._known.keys() - present.keys())
+        return self._known.values()
+
+    def keep(self, uids: AbstractSet[str]) -> None:
+        """Forget all others."""
+        self._known = {uid: found for uid, found in self._known.items() if uid in uids}
+
+
+def _uids(sighting: Sighting) -> frozenset[str]:
+    job = frozenset[str]() if sighting.job is None else frozenset({sighting.job.metadata.uid})
+    return job | {pod.uid for pod in sighting.pods}
+
+
+_: type[Backend] = KubeBackend
