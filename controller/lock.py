@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from controller.state_home import state_home
 from job.contract.base import sha256_hex
 from job.contract.errors import ConfigurationError, TransientError
 from job.store.whole_file import explained
@@ -34,8 +35,7 @@ def lock_path(run_uri: str, *, environ: Mapping[str, str]) -> Path:
     """Where the lock of a run is."""
     if "://" not in run_uri:
         return Path(run_uri) / _NAME
-    base = Path(environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    return base / "lorasweep" / "locks" / f"{sha256_hex(run_uri.encode())[:16]}.lock"
+    return state_home(environ) / "locks" / f"{sha256_hex(run_uri.encode())[:16]}.lock"
 
 
 @contextmanager
@@ -93,7 +93,8 @@ def _opened(path: Path, *, run_uri: str) -> int:
         if err.errno in {errno.ENOSPC, errno.EDQUOT}:
             with explained(path):
                 raise
-        raise ConfigurationError(f"cannot lock run {run_uri}: {path}: {err.strerror}; choose another --store") from err
+        remedy = "set XDG_STATE_HOME to another place" if "://" in run_uri else "choose another --store"
+        raise ConfigurationError(f"cannot lock run {run_uri}: {path}: {err.strerror}; {remedy}") from err
 
 
 def _taken(descriptor: int, *, within_s: float) -> bool:

@@ -30,6 +30,7 @@ from controller.local.child_folder import ChildFolder, Launch, explained
 from controller.local.family import Family, living
 from controller.local.observation import ended, launched, live, state_of, without_folder
 from controller.local.slots import Slot
+from controller.state_home import state_home
 from job.contract.base import sha256_hex
 from job.contract.errors import TransientError
 
@@ -57,9 +58,8 @@ def _threads(environ: Mapping[str, str]) -> dict[str, str]:
 
 def state_folder(environ: Mapping[str, str], run_uri: str) -> Path:
     """Where this machine keeps what it needs to know about a run's processes; outside the store."""
-    base = environ.get("XDG_STATE_HOME") or "~/.local/state"
     sweep, run = run_uri.rstrip("/").split("/")[-2:]
-    return Path(base).expanduser() / "lorasweep" / "runs" / f"{sweep}-{run}-{sha256_hex(run_uri.encode())[:12]}"
+    return state_home(environ) / "runs" / f"{sweep}-{run}-{sha256_hex(run_uri.encode())[:12]}"
 
 
 class _Child(NamedTuple):

@@ -6,6 +6,7 @@ a process of it lives, controller.local.family knows.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ from job.contract.errors import ConfigurationError, TransientError
 __all__ = ["ChildFolder", "End", "Launch", "State", "explained"]
 
 _TAIL_BYTES = 8192
+# No rights, or a file where a folder is needed: what waiting does not mend.
+_LASTING = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+)
 Pid = Annotated[int, Field(ge=2)]
 D = TypeVar("D", bound=Frozen)
 
@@ -115,11 +120,12 @@ def explained(path: Path) -> Iterator[None]:
     """What the operating system refuses, as an error that names the place and the remedy."""
     try:
         yield
-    except PermissionError as err:
-        raise ConfigurationError(
-            f"{path}: {err.strerror}; the state of local processes is kept here, set XDG_STATE_HOME to another place"
-        ) from err
     except OSError as err:
+        if err.errno in _LASTING:
+            raise ConfigurationError(
+                f"{path}: {err.strerror}; the state of local processes is kept here: move away what is in the way, or "
+                "set XDG_STATE_HOME to another place"
+            ) from err
         raise TransientError(f"{path}: {err.strerror or err}; run it again") from err
 
 

@@ -28,8 +28,19 @@ _RACY_NS = 2_000_000_000
 
 
 def default_cache() -> Path:
-    """`$XDG_CACHE_HOME/lorasweep`, or `~/.cache/lorasweep`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lorasweep"
+    """`$XDG_CACHE_HOME/lorasweep`, or `~/.cache/lorasweep` where that is not an absolute path, as XDG asks.
+
+    Raises ConfigurationError for a user without a home directory.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        base = given if given.is_absolute() else Path.home() / ".cache"
+    except RuntimeError as err:
+        raise ConfigurationError(
+            "no place for copies of models and data: this user has no home directory; set XDG_CACHE_HOME to the "
+            "absolute path of a folder"
+        ) from err
+    return base / "lorasweep"
 
 
 class HashCache:

@@ -118,6 +118,26 @@ def test_a_killed_controller_is_succeeded_by_one_that_starts_no_second_process(s
     assert [(end.number, end.exit_code) for end in first] == [(1, 85), (2, 0)]
 
 
+def test_a_file_in_the_place_of_the_state_folder_is_a_refusal_with_its_path(sandbox: Sandbox) -> None:
+    in_the_way = sandbox.root / "state" / "lorasweep"
+    in_the_way.parent.mkdir()
+    in_the_way.touch()
+    refused = sandbox.sweep()
+    assert refused.returncode == 78
+    assert f"{in_the_way}/runs/" in refused.stderr
+    assert "set XDG_STATE_HOME to another place" in refused.stderr
+    in_the_way.unlink()
+    assert sandbox.sweep().returncode == 0
+
+
+def test_a_relative_state_home_is_ignored(sandbox: Sandbox) -> None:
+    sandbox.extra = {"XDG_STATE_HOME": "state", "HOME": str(sandbox.root / "home")}
+    done = sandbox.sweep()
+    assert done.returncode == 0, done.stderr
+    assert not (sandbox.root / "state").exists()
+    assert (sandbox.root / "home" / ".local" / "state" / "lorasweep" / "runs").is_dir()
+
+
 def test_a_second_controller_is_told_who_has_the_run(sandbox: Sandbox) -> None:
     sandbox.behaviours = {"A": ["gate"]}
     process = sandbox.start()

@@ -15,6 +15,7 @@ import pytest
 from fake_sweep import NOW
 
 from controller.lock import control_lock, has_controller, lock_path, run_lock
+from controller.state_home import state_home
 from job.contract.errors import ConfigurationError, TransientError
 
 HOLD = """
@@ -62,6 +63,17 @@ def test_who_only_looks_is_not_taken_for_a_controller(tmp_path: Path) -> None:
     threading.Timer(0.2, os.close, [glance]).start()
     with run_lock(path, run_uri="/r/demo/main", now=NOW):
         pass
+
+
+@pytest.mark.parametrize("given", ["state", "./state", "../state", ""])
+def test_a_relative_state_home_is_the_default(given: str) -> None:
+    assert state_home({"XDG_STATE_HOME": given}) == state_home({})
+    assert state_home({}).is_absolute()
+
+
+def test_a_user_without_a_home_directory_is_told_what_to_set() -> None:
+    with pytest.raises(ConfigurationError, match="set XDG_STATE_HOME to the absolute path"):
+        state_home({"XDG_STATE_HOME": "~nobody-of-this-name/state"})
 
 
 def test_a_run_that_nobody_has_locked_has_no_controller_and_looking_makes_nothing(tmp_path: Path) -> None:

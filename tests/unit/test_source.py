@@ -18,7 +18,7 @@ from job.contract.base import canonical_json, sha256_hex
 from job.contract.config import Source
 from job.contract.errors import ConfigurationError, SpecError
 from job.source import fetch_data, fetch_model, pin_data, pin_model
-from job.sources.hashes import HashCache
+from job.sources.hashes import HashCache, default_cache
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,13 @@ def test_a_place_that_cannot_even_be_looked_up_is_a_mistake(tmp_path: Path, loca
 def test_what_is_no_address_is_refused_and_not_taken_for_a_folder(tmp_path: Path, location: str) -> None:
     with pytest.raises(SpecError, match=r"write .*s3://bucket/prefix"):
         pin_model(location, base=tmp_path, revision=None)
+
+
+@pytest.mark.parametrize("given", ["cache", "./cache", ""])
+def test_a_relative_cache_is_the_default(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    assert default_cache() == Path("/home/somebody/.cache/lorasweep")
 
 
 def test_only_a_hub_id_has_a_revision(tmp_path: Path) -> None:
