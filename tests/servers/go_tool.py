@@ -1,7 +1,8 @@
-"""The S3 server's program, built once for each version from the Go module beside this file.
+"""Programs that tests need, built once for each version from Go modules that lie beside the tests.
 
-The program lies outside the checkout, in `$XDG_CACHE_HOME/lorasweep/tools/<digest of go.mod and go.sum>/`, so that a
-fresh clone and parallel test workers share one build. A lock keeps it to one builder; a rename makes it appear whole.
+They lie outside the checkout, in `$XDG_CACHE_HOME/lorasweep/tools/<digest of go.mod, go.sum, sources and flags>/`, so
+that a fresh clone and parallel test workers share one build. A lock keeps it to one builder; a rename makes a program
+appear whole.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-MODULE = Path(__file__).resolve().parent
-PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
-PROGRAM = "versitygw"
+ALWAYS = ("-mod=readonly", "-trimpath")
+STRIPPED = "-s -w"  # no symbol tables: a third of the size
 
 
 class MissingGoError(Exception):
@@ -29,51 +30,103 @@ class BuildFailedError(Exception):
     """`go build` failed; the message ends with what it said."""
 
 
-def built_program(environ: Mapping[str, str], *, module: Path = MODULE) -> Path:
-    """Path of the server's program, built now if this version never was. Raises MissingGoError, BuildFailedError."""
-    program = cache_folder(environ, module=module) / PROGRAM
-    if program.is_file():
-        return program
+@dataclass(frozen=True)
+class GoTools:
+    """Programs of one Go module, and how they are built."""
+
+    folder: Path
+    """Holds go.mod and go.sum."""
+    programs: Mapping[str, str]
+    """Package by program."""
+    tags: str = ""
+    variables: Mapping[str, str] | None = None
+    """Go variables that the linker sets, such as the version that a program reports."""
+    cgo: bool = False
+
+    def flags(self) -> tuple[str, ...]:
+        linked = [STRIPPED, *(f"-X {name}={value}" for name, value in (self.variables or {}).items())]
+        return (*ALWAYS, f"-ldflags={' '.join(linked)}", *([f"-tags={self.tags}"] if self.tags else []))
+
+
+S3_SERVER = GoTools(
+    folder=Path(__file__).resolve().parent,
+    programs={"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+)
+
+
+def built_program(environ: Mapping[str, str], *, tools: GoTools = S3_SERVER) -> Path:
+    """Path of a module's only program, built now if this version never was. Raises MissingGoError, BuildFailedError."""
+    (program,) = tools.programs
+    return built_programs(environ, tools=tools) / program
+
+
+def built_programs(environ: Mapping[str, str], *, tools: GoTools) -> Path:
+    """The folder that holds all programs of a module. Raises MissingGoError, BuildFailedError."""
+    folder = cache_folder(environ, tools=tools)
+    if not _missing(tools, folder):
+        return folder
     go = shutil.which("go", path=environ.get("PATH"))
     if go is None:
-        raise MissingGoError("no `go` command: install Go 1.25 or newer to run the tests against a real S3 server")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(program.parent / "lock"):
-        if not program.is_file():
-            _build(go, program, environ=environ, module=module)
-    return program
+        raise MissingGoError(f"no `go` command: install Go 1.26 or newer, to build {', '.join(tools.programs)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "lock"):
+        if missing := _missing(tools, folder):
+            _build(go, missing, folder=folder, environ=environ, tools=tools)
+    return folder
 
 
-def cache_folder(environ: Mapping[str, str], *, module: Path = MODULE) -> Path:
-    """Where the program of exactly these module versions lies."""
-    digest = hashlib.sha256((module / "go.mod").read_bytes() + (module / "go.sum").read_bytes()).hexdigest()[:16]
-    base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "lorasweep" / "tools" / digest
+def cache_folder(environ: Mapping[str, str], *, tools: GoTools = S3_SERVER) -> Path:
+    """Where the programs of exactly these module versions, sources and flags lie."""
+    files = [tools.folder / "go.mod", tools.folder / "go.sum", *sorted(tools.folder.glob("*.go"))]
+    parts = [path.read_bytes() for path in files if path.exists()]
+    parts.append(" ".join([*tools.flags(), f"CGO_ENABLED={int(tools.cgo)}"]).encode())
+    return cache_root(environ) / "tools" / hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def _build(go: str, program: Path, *, environ: Mapping[str, str], module: Path) -> None:
-    sys.stderr.write(f"building the S3 test server with {go} (once, 1 to 3 minutes)\n")
-    with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
-        made = Path(scratch) / PROGRAM
-        ended = subprocess.run(
-            [go, "build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", str(made), PACKAGE],
-            cwd=module,
-            env={**environ, "CGO_ENABLED": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if ended.returncode != 0:
-            raise BuildFailedError(f"go build {PACKAGE} exited with {ended.returncode}:\n{ended.stdout[-4000:]}")
-        made.replace(program)
+def cache_root(environ: Mapping[str, str]) -> Path:
+    """What the tests keep between runs lies here, outside the checkout."""
+    return Path(environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "lorasweep"
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time is inside a block that holds this file."""
     with path.open("w", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
-__all__ = ["BuildFailedError", "MissingGoError", "built_program", "cache_folder"]
+def _missing(tools: GoTools, folder: Path) -> dict[str, str]:
+    return {name: package for name, package in tools.programs.items() if not (folder / name).is_file()}
+
+
+def _build(go: str, programs: Mapping[str, str], *, folder: Path, environ: Mapping[str, str], tools: GoTools) -> None:
+    sys.stderr.write(f"building {', '.join(programs)} for the tests with {go} (once; minutes)\n")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for name, package in programs.items():
+            made = Path(scratch) / name
+            ended = subprocess.run(
+                [go, "build", *tools.flags(), "-o", str(made), package],
+                cwd=tools.folder,
+                env={**environ, "CGO_ENABLED": str(int(tools.cgo))},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if ended.returncode != 0:
+                raise BuildFailedError(f"go build {package} exited with {ended.returncode}:\n{ended.stdout[-4000:]}")
+            made.replace(folder / name)
+
+
+__all__ = [
+    "S3_SERVER",
+    "BuildFailedError",
+    "GoTools",
+    "MissingGoError",
+    "built_program",
+    "built_programs",
+    "cache_folder",
+    "cache_root",
+    "locked",
+]
