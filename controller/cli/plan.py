@@ -15,23 +15,26 @@ from controller.spec.model import SweepSpec
 from controller.spec.warnings import warnings_of
 from controller.streams import deliver, deliver_json, tell
 from job.contract.config import Source
+from job.contract.documents import Plan
 from job.contract.errors import ExitCode
 
 __all__ = ["run_plan", "run_schema", "run_validate"]
 
 # Beyond, requests are sized by `plan` alone: `validate` is to answer at once.
 _SIZED_TRIALS = 2_000
+_NAMED_DUPLICATES = 5
 
 
 def run_validate(args: argparse.Namespace) -> int:
     """Check the spec; a summary on stdout, warnings on stderr. Raises SpecError with every mistake in it."""
     loaded = load_spec(args.spec)
-    _check_sizes(loaded)
+    plan = _sized(loaded)
     warnings = [*warnings_of(loaded.spec), *_missing_places(loaded)]
     if args.output == "json":
-        deliver_json({"ok": True, "trials": count(loaded.spec), "sha256": loaded.sha256, "warnings": warnings})
+        counts = _counts(loaded.spec, plan)
+        deliver_json({"ok": True, **counts, "sha256": loaded.sha256, "warnings": warnings})
     else:
-        deliver(f"ok: {_counted(loaded.spec)}\n")
+        deliver(f"ok: {_counted(loaded.spec, plan)}\n")
     _warn(warnings)
     return ExitCode.DONE
 
@@ -68,17 +71,33 @@ def run_schema(args: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _check_sizes(loaded: LoadedSpec) -> None:
-    """Raises SpecError for a trial whose request would be too large; sources stay unread, digests are placeholders."""
+def _sized(loaded: LoadedSpec) -> Plan | None:
+    """The plan with placeholders for digests, as sources stay unread; None for very many trials.
+
+    Raises SpecError for a trial whose request would be too large.
+    """
     if count(loaded.spec) > _SIZED_TRIALS:
-        return
+        return None
     nowhere = Source(kind="path", location="/", digest="sha256:" + "0" * 64)
-    make_plan(loaded, pins=Pins(nowhere, nowhere), earlier=[], run="main", now=datetime.now(UTC))
+    return make_plan(loaded, pins=Pins(nowhere, nowhere), earlier=[], run="main", now=datetime.now(UTC))
 
 
-def _counted(spec: SweepSpec) -> str:
-    total = count(spec)
-    return f"{total:,} trial{'' if total == 1 else 's'}, {len(spec.vary.seeds):,} of each trained configuration"
+def _counts(spec: SweepSpec, plan: Plan | None) -> dict[str, object]:
+    """Trials that would run, and configurations that are listed once more; of very many only how many are listed."""
+    if plan is None:
+        return {"trials": count(spec), "duplicates": None}
+    return {"trials": len(plan.trials), "duplicates": list(plan.duplicates)}
+
+
+def _counted(spec: SweepSpec, plan: Plan | None) -> str:
+    total = count(spec) if plan is None else len(plan.trials)
+    most = "at most " if plan is None else ""
+    trials = f"{most}{total:,} trial{'' if total == 1 else 's'}, {len(spec.vary.seeds):,} of each trained configuration"
+    if plan is None or not plan.duplicates:
+        return trials
+    more = len(plan.duplicates) - _NAMED_DUPLICATES
+    rest = f" and {more:,} more" if more > 0 else ""
+    return f"{trials}; listed again and run once: {'; '.join(plan.duplicates[:_NAMED_DUPLICATES])}{rest}"
 
 
 def _missing_places(loaded: LoadedSpec) -> list[str]:

@@ -18,7 +18,7 @@ from job.contract.base import Frozen
 from job.contract.config import GenerationOptions, LoraOptions, TrainingOptions
 from job.contract.errors import SpecError
 
-__all__ = ["LIMIT_TRIALS", "Configuration", "baseline_prompts", "configurations", "count"]
+__all__ = ["LIMIT_TRIALS", "Configuration", "baseline_prompts", "check_lengths", "configurations", "count"]
 
 LIMIT_TRIALS = 100_000
 """Planning more would take minutes and gigabytes, and no cluster would run it."""
@@ -71,6 +71,15 @@ def configurations(spec: SweepSpec) -> Iterator[Configuration]:
         yield merge.configuration(point)
 
 
+def check_lengths(generation: GenerationOptions, *, of: str) -> None:
+    """Raises SpecError where a text would have to be longer than it may be."""
+    least, most = generation.min_new_tokens, generation.max_new_tokens
+    if least > most:
+        raise SpecError(
+            f"{of}: generation.min_new_tokens {least} is above max_new_tokens {most}; lower the one or raise the other"
+        )
+
+
 def _has_product(vary: Vary) -> bool:
     return bool(vary.product_paths) or not vary.trials
 
@@ -116,7 +125,7 @@ class _Merge:
         label = ", ".join(f"{path}={written(value)}" for path, value in (values or {"prompt": prompt}).items())
         trial = self.spec.trial
         try:
-            return Configuration(
+            found = Configuration(
                 label=label,
                 prompt_name=prompt,
                 lora=self._part("lora", LoraOptions, trial.lora, values, prepare=_scaled),
@@ -128,6 +137,8 @@ class _Merge:
             section = err.title.removesuffix("Options").lower()
             where = ".".join(["trial", section, *(str(part) for part in first["loc"])])
             raise SpecError(f"configuration {label!r}: {where}: {first['msg'].removeprefix('Value error, ')}") from err
+        check_lengths(found.generation, of=f"configuration {label!r}")
+        return found
 
     def _admitted(self, path: str, value: object) -> Any:
         key = (path, type(value), value)

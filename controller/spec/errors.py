@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from controller.spec.aliases import field_called
 from controller.spec.model import SweepSpec
 from controller.spec.yaml_tree import Path, TreeValue
 from job.contract.errors import SpecError
@@ -56,20 +57,27 @@ def problems_of(
 ) -> list[Problem]:
     """One problem for each faulty value of `tree`; of a union that nothing fits, its rules are joined with "or"."""
     messages: dict[Path, list[str]] = {}
+    missing: list[Problem] = []
     inside_union: set[Path] = set()
     for error in err.errors(include_url=False)[:_LIMIT_ERRORS]:
         path = _real_path(error["loc"], tree)
-        if error["type"] != "missing" and len(path) < len(error["loc"]):
+        if error["type"] == "too_short" and error["input"]:
+            continue  # of a list whose entries are all faulty, and reported
+        if error["type"] == "missing":
+            missing.append(Problem((*at, *path), _message(error, path, model=model)))
+            continue
+        if len(path) < len(error["loc"]):
             inside_union.add(path)
         message = _message(error, path, model=model)
         if message not in messages.setdefault(path, []):
             messages[path].append(message)
-    return [
+    faulty = [
         Problem((*at, *path), _joined(found))
         for path, found in messages.items()
         # The member of a union that came furthest says what is wrong.
         if not (path in inside_union and any(path == other[: len(path)] and path != other for other in messages))
     ]
+    return [*missing, *faulty]
 
 
 def _real_path(location: tuple[int | str, ...], tree: TreeValue) -> Path:
@@ -99,6 +107,7 @@ _RULES: Mapping[str, str] = {
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "string_type": "must be text; put it in quotes if it looks like a number, a boolean or null",
@@ -109,7 +118,7 @@ _RULES: Mapping[str, str] = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
-    "less_than_equal": "must be at most {le}",
+    "less_than_equal": "must be at most {le:,}",
     "too_short": "must not be empty",
     "literal_error": "must be {expected}",
 }
@@ -132,11 +141,26 @@ def _message(error: ErrorDetails, path: Path, *, model: type[BaseModel]) -> str:
         word = next((part for part in reversed(error["loc"]) if part in _PATTERNS), None)
         rule = _PATTERNS[str(word)] if word else str(error["msg"])
     elif kind in _RULES:
-        rule = _RULES[kind].format(**error.get("ctx", {}))
+        rule = _RULES[kind].format(**error.get("ctx", {})) + _example(error, path, model=model)
     else:
         rule = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
         rule = rule.removesuffix(f": {value!r}")
     return f"{quoted(value)}: {rule}{_nearest(value, _choices(error))}"
+
+
+def _example(error: ErrorDetails, path: Path, *, model: type[BaseModel]) -> str:
+    """How a value of this kind is written, where people often write it otherwise."""
+    kind, value = error["type"], error["input"]
+    if isinstance(value, list) and path[:1] == ("trial",) and kind in {"int_type", "float_type"}:
+        return f"; to try several, list them as `{dotted(path[1:])}` under `vary.grid`"
+    if kind == "model_type":
+        owner = _model_at(model, path)
+        return f", such as `{path[-1]}: {{{next(iter(owner.model_fields))}: ...}}`" if owner and path else ""
+    if isinstance(value, int | float) and 1 < value <= 100 and 1 in error.get("ctx", {}).values():
+        return f"; it is a share, so {value / 100:g} stands for {value:g} %"
+    if path and path[-1] == "warmup_steps" and isinstance(value, float) and 0 < value < 1:
+        return " of optimizer steps; it is no share of them"
+    return ""
 
 
 def _choices(error: ErrorDetails) -> list[str]:
@@ -153,13 +177,42 @@ def _unknown(path: Path, *, model: type[BaseModel]) -> str:
     key = str(path[-1])
     owner = _model_at(model, path[:-1])
     names = list(owner.model_fields) if owner else []
+    if path[:-1] == ("vary",) and (place := _varied_place(key, model=model)):
+        return f"unknown key; a varied path stands one level deeper: write `grid: {{{dotted(place)}: [...]}}`"
+    if "." in key:
+        return _dotted_key(key, path[:-1], model=model)
+    if called := field_called(key, names):
+        return f"unknown key; did you mean `{called}`?"
     near = _nearest(key, names)
     if near:
         return f"unknown key{near}"
-    elsewhere = [place for place in _places(model) if place[-1] == key]
+    places = list(_places(model))
+    elsewhere = next((place for place in places if place[-1] == key), None)
     if elsewhere:
-        return f"unknown key here; `{key}` belongs at `{dotted(elsewhere[0])}`"
+        return f"unknown key here; `{key}` belongs at `{dotted(elsewhere)}`"
+    if called := field_called(key, (str(place[-1]) for place in places)):
+        where = dotted(next(place for place in places if place[-1] == called))
+        return f"unknown key; did you mean `{called}`, which belongs at `{where}`?"
     return f"unknown key; known here: {', '.join(names)}"
+
+
+def _varied_place(key: str, *, model: type[BaseModel]) -> Path | None:
+    """The field below `trial` that the key names, by its whole path or its end."""
+    places = (place[1:] for place in _places(model) if place[0] == "trial")
+    return next((place for place in places if f".{dotted(place)}".endswith(f".{key.removeprefix('trial.')}")), None)
+
+
+def _dotted_key(key: str, parent: Path, *, model: type[BaseModel]) -> str:
+    """How to write a key with dots, which only the parts of `vary` take."""
+    parts = tuple(key.split("."))
+    places = set(_places(model))
+    place = next((found for found in ((*parent, *parts), parts, ("trial", *parts)) if found in places), None)
+    if place is None:
+        return "unknown key; a key with dots stands under `vary` alone"
+    *sections, last = place[len(parent) :] if place[: len(parent)] == parent else place
+    nested = "".join(f"{section}: {{" for section in sections) + f"{last}: ..." + "}" * len(sections)
+    where = f" under `{dotted(parent)}`" if parent and place[: len(parent)] == parent else ""
+    return f"unknown key; dots join keys under `vary` alone: write `{nested}`{where}"
 
 
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:

@@ -11,13 +11,15 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictStr, model_validator
 
 from controller.spec.vary import Vary
-from job.contract.base import Count, Digest, Flag, Frozen, Number, Positive, Ratio, Seed, Text
+from job.contract.base import Count, Digest, Flag, Frozen, Number, Positive, Seed, Text
 from job.contract.config import (
     Dtype,
     EvaluationOptions,
     GenerationOptions,
     Overflow,
     PromptTemplate,
+    Rank,
+    Share,
     SplitRole,
     TrainingOptions,
 )
@@ -52,7 +54,7 @@ class ModelSection(Frozen):
     """Which bytes are expected; needed where the place cannot be read from here, such as a volume of the cluster."""
     dtype: Dtype = "float32"
     """Of the frozen weights; never taken from the checkpoint."""
-    dropout: Ratio | Literal["keep"] = 0.0
+    dropout: Share | Literal["keep"] = 0.0
     """The base model's own dropout; `keep` leaves it as the checkpoint has it."""
     load_in_4bit: Flag = False
     """NF4 weights by bitsandbytes (QLoRA, Dettmers et al. 2023); needs CUDA."""
@@ -84,13 +86,13 @@ class DataSection(Frozen):
 class LoraSection(Frozen):
     """peft's LoraConfig as far as a sweep may set it, and alpha_ratio."""
 
-    r: Positive | None = None
+    r: Rank | None = None
     """Rank; here or in vary."""
     lora_alpha: Annotated[Number, Field(gt=0)] | None = None
     """Scale numerator: the update is scaled by lora_alpha / r (or / sqrt(r) with use_rslora)."""
     alpha_ratio: Annotated[Number, Field(gt=0)] | None = None
     """Sets lora_alpha to this times r, so that ranks are compared at the same scale; instead of lora_alpha."""
-    lora_dropout: Ratio = 0.0
+    lora_dropout: Share = 0.0
     """Dropout on the adapter's input."""
     target_modules: Text | tuple[Text, ...] | None = None
     """`all-linear`, a list of module names, a regex, or null for peft's choice by architecture."""

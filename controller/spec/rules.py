@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.planning.configurations import LIMIT_TRIALS, configurations, count
+from controller.planning.configurations import LIMIT_TRIALS, check_lengths, configurations, count
 from controller.spec.errors import Problem, dotted, quoted
 from controller.spec.model import SweepSpec
 from controller.spec.yaml_tree import Path
@@ -130,5 +130,7 @@ def _of_count(spec: SweepSpec) -> Iterator[Problem]:
     try:
         for _ in configurations(spec):
             pass
+        if "zero-shot" in spec.vary.baselines:  # asked with what `trial` says, whatever is varied
+            check_lengths(spec.trial.generation, of="the zero-shot baseline")
     except SpecError as err:
         yield Problem(("vary",), str(err))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from controller.spec.aliases import field_called
 from controller.spec.errors import problems_of
 from controller.spec.model import LoraSection, TrainingSection
 from controller.spec.training_arguments import EXECUTION_ARGUMENTS, REFUSED_ARGUMENTS
@@ -71,10 +72,18 @@ def admit_path(path: str) -> Field:
         )
     if section in _REASONS:
         raise ValueError(f"cannot be varied: {_REASONS[section]}")
-    ends = [known for known in VARIED_PATHS if known.endswith(f".{path}")]
-    near = ends or get_close_matches(path, VARIED_PATHS, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(VARIED_PATHS)}"
-    raise ValueError(f"no path that can be varied; {hint}")
+    raise ValueError(f"no path that can be varied; {_hint(path)}")
+
+
+def _hint(path: str) -> str:
+    """What was meant, as far as it can be told."""
+    section, _, name = path.rpartition(".")
+    inside = [known for known in VARIED_PATHS if not section or known.startswith(f"{section}.")]
+    called = field_called(name, (known.rpartition(".")[2] for known in inside))
+    near = [known for known in inside if known.rpartition(".")[2] == called]
+    near = near or [known for known in VARIED_PATHS if known.endswith(f".{path}")]
+    near = near or get_close_matches(path, VARIED_PATHS, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(VARIED_PATHS)}"
 
 
 def admit_value(path: str, value: object) -> Any:
@@ -94,12 +103,10 @@ def admit_value(path: str, value: object) -> Any:
 
 def is_whole(path: str) -> bool:
     """Whether the path's field takes whole numbers only. Raises ValueError for a field that takes no number at all."""
-    try:
-        admit_value(path, 1)
-    except ValueError as err:
-        raise ValueError(f"a range needs a field of numbers; list the values of `{path}` in vary.grid") from err
-    try:
-        admit_value(path, 0.5)
-    except ValueError:
-        return True
-    return False
+    for whole, probe in ((False, 0.5), (True, 1)):
+        try:
+            admit_value(path, probe)
+        except ValueError:
+            continue
+        return whole
+    raise ValueError(f"a range needs a field of numbers; list the values of `{path}` in vary.grid")

@@ -37,7 +37,9 @@ __all__ = [
     "PlannedTrial",
     "PromptTemplate",
     "Provenance",
+    "Rank",
     "Request",
+    "Share",
     "Source",
     "SplitRole",
     "TrainingOptions",
@@ -60,6 +62,10 @@ TrialKind = Literal["lora", "zero-shot", "lead"]
 Overflow = Literal["error", "cut_left", "cut_right", "drop"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+Rank = Annotated[Positive, Field(le=4096)]
+"""As wide as the layers of many models: an update of a matrix has no higher rank than its shorter side."""
+Share = Annotated[Ratio, Field(lt=1)]
+"""Of something that must not go away whole."""
 
 
 class ModelOptions(Frozen):
@@ -69,7 +75,7 @@ class ModelOptions(Frozen):
     """Which weights and tokenizer."""
     dtype: Dtype = "float32"
     """Of the frozen weights; never taken from the checkpoint."""
-    dropout: Ratio | Literal["keep"] = 0.0
+    dropout: Share | Literal["keep"] = 0.0
     """The base model's own dropout; `keep` leaves it as the checkpoint has it."""
     load_in_4bit: Flag = False
     """NF4 weights by bitsandbytes (QLoRA, Dettmers et al. 2023); needs CUDA."""
@@ -106,11 +112,11 @@ class PromptTemplate(Frozen):
 class LoraOptions(Frozen):
     """peft's LoraConfig, as far as a sweep may set it."""
 
-    r: Positive
+    r: Rank
     """Rank."""
     lora_alpha: Annotated[Number, Field(gt=0)]
     """Scale numerator: the update is scaled by lora_alpha / r (or / sqrt(r) with use_rslora)."""
-    lora_dropout: Ratio = 0.0
+    lora_dropout: Share = 0.0
     """Dropout on the adapter's input."""
     target_modules: Text | tuple[Text, ...] | None = None
     """`all-linear`, a list of module names, a regex, or null for peft's choice by architecture."""
@@ -132,21 +138,21 @@ class LoraOptions(Frozen):
 class TrainingOptions(Frozen):
     """The TrainingArguments that decide the weights, with transformers' names and transformers' defaults."""
 
-    max_steps: Positive | None = None
+    max_steps: Annotated[Positive, Field(le=10_000_000)] | None = None
     """Optimizer steps; this or num_train_epochs."""
-    num_train_epochs: Annotated[Number, Field(gt=0)] | None = None
+    num_train_epochs: Annotated[Number, Field(gt=0, le=10_000)] | None = None
     """Passes over the train rows; this or max_steps."""
-    per_device_train_batch_size: Positive = 8
+    per_device_train_batch_size: Annotated[Positive, Field(le=65_536)] = 8
     """Rows per forward pass."""
-    gradient_accumulation_steps: Positive = 1
+    gradient_accumulation_steps: Annotated[Positive, Field(le=65_536)] = 1
     """Forward passes per optimizer step."""
     learning_rate: Annotated[Number, Field(gt=0)] = 5e-5
     """Peak rate."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     """Decoupled decay (AdamW)."""
-    adam_beta1: Annotated[Ratio, Field(lt=1)] = 0.9
+    adam_beta1: Share = 0.9
     """Decay of the mean of the gradient."""
-    adam_beta2: Annotated[Ratio, Field(lt=1)] = 0.999
+    adam_beta2: Share = 0.999
     """Decay of the mean of its square."""
     adam_epsilon: Annotated[Number, Field(gt=0)] = 1e-8
     """Added to the root of that mean."""
@@ -181,7 +187,7 @@ class TrainingOptions(Frozen):
 class GenerationOptions(Frozen):
     """transformers' GenerationConfig, as far as a sweep may set it; replaces the one in the model folder."""
 
-    max_new_tokens: Positive = 64
+    max_new_tokens: Annotated[Positive, Field(le=1_000_000)] = 64
     """Written at most; a text that reaches it is marked `length`."""
     min_new_tokens: Count = 0
     """The end token is held back until then."""

@@ -75,13 +75,16 @@ def test_all_three_examples_are_there() -> None:
 
 def test_validate_keeps_product_and_talk_apart(sweep: Path) -> None:
     ran = lorasweep("validate", str(sweep / "sweep.yaml"))
-    assert ran.stdout == "ok: 4 trials, 1 of each trained configuration\n"
+    assert (
+        ran.stdout == "ok: 3 trials, 1 of each trained configuration; listed again and run once: prompt=v1, lora.r=8\n"
+    )
     assert ran.stderr == "warning: no trial uses the prompt v2\n"
 
 
 def test_validate_answers_scripts(sweep: Path) -> None:
     answer = json.loads(lorasweep("validate", "--output", "json", str(sweep / "sweep.yaml")).stdout)
-    assert (answer["ok"], answer["trials"], len(answer["sha256"])) == (True, 4, 64)
+    assert (answer["ok"], answer["trials"], len(answer["sha256"])) == (True, 3, 64)
+    assert answer["duplicates"] == ["prompt=v1, lora.r=8"]
     (sweep / "sweep.yaml").write_text(HEAD.replace("name: small", "name: Small") + "vary: {grid: {lora.rr: [8]}}\n")
     ran = lorasweep("validate", "--output", "json", str(sweep / "sweep.yaml"))
     assert ran.returncode == 2

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from specs import HEAD, load, varied
 
+from controller.spec.aliases import field_called
 from controller.spec.model import LoraSection, SweepSpec, TrainingSection
 from controller.spec.training_arguments import EXECUTION_ARGUMENTS, REFUSED_ARGUMENTS
 from controller.spec.varied import VARIED_PATHS
@@ -65,6 +66,46 @@ def test_a_store_that_is_no_address_is_refused_before_anything_trains(root: str)
 
 # What a person wrote, and what has to be in the answer.
 MISTAKES = {
+    "a field by its name in papers": (
+        "lr: 1e-4\n",
+        ["did you mean `learning_rate`", "at `trial.training.learning_rate`"],
+    ),
+    "a field by another name, where it belongs": (
+        "trial: {lora: {rank: 8, dropout: 0.1}, training: {lr: 1e-4, batch_size: 8, epochs: 1}}\n",
+        ["`r`?", "`lora_dropout`?", "`learning_rate`?", "`per_device_train_batch_size`?", "`num_train_epochs`?"],
+    ),
+    "a path by another name": (
+        "vary: {grid: {lr: [1e-4], lora.rank: [8], training.bs: [8]}}\n",
+        ["`training.learning_rate`?", "`lora.r`?", "`training.per_device_train_batch_size`?"],
+    ),
+    "a dotted key under trial": (
+        "trial: {lora.r: 2}\n",
+        ["trial.lora.r: unknown key; dots join keys under `vary` alone: write `lora: {r: ...}` under `trial`"],
+    ),
+    "a dotted key at the top": ("data.source: rows\n", ["write `data: {source: ...}`"]),
+    "a varied path one level up": ("vary: {lora.r: [8]}\n", ["write `grid: {lora.r: [...]}`"]),
+    "a field to vary without its section": (
+        "vary: {learning_rate: [1]}\n",
+        ["`grid: {training.learning_rate: [...]}`"],
+    ),
+    "a number for a section": (
+        "trial: {lora: 8}\n",
+        ["must be a mapping of `key: value` lines, such as `lora: {r: ...}`"],
+    ),
+    "values to vary under trial": ("trial: {lora: {r: [8, 16]}}\n", ["list them as `lora.r` under `vary.grid`"]),
+    "a share in per cent": (
+        "trial: {lora: {lora_dropout: 10}}\n",
+        ["10: must be", "1; it is a share, so 0.1 stands for 10 %"],
+    ),
+    "dropout of everything": ("trial: {lora: {lora_dropout: 1}}\n", ["1: must be below 1"]),
+    "warm-up as a share": ("trial: {training: {warmup_steps: 0.1}}\n", ["it is no share of them"]),
+    "a number beyond all bounds": ("data: {limits: {train: 1e30}}\n", ["1e+30: must be a smaller number"]),
+    "a rank wider than any layer": ("vary: {grid: {prompt: [v1], lora.r: [4097]}}\n", ["4097: must be at most 4,096"]),
+    "steps for years": ("trial: {training: {max_steps: 2000000000}}\n", ["must be at most 10,000,000"]),
+    "a text shorter than allowed": (
+        f"vary: {{{GRID[:-1]}, generation.min_new_tokens: [65]}}}}\n",
+        ["generation.min_new_tokens 65 is above max_new_tokens 64; lower the one or raise the other"],
+    ),
     "misspelled top key": ("modle: x\n", ["sweep.yaml:11:1: modle: unknown key; did you mean `model`?"]),
     "key in the wrong place": ("learning_rate: 1\n", ["learning_rate", "belongs at `trial.training.learning_rate`"]),
     "text for a number": (
@@ -182,6 +223,37 @@ def _sections(text: str) -> list[str]:
         else:
             found.append(line)
     return found
+
+
+def test_every_missing_key_is_a_mistake_of_its_own() -> None:
+    lines = mistakes("version: 1\nname: small\ndata: {source: rows}\n").splitlines()
+    assert lines == [
+        "sweep.yaml has 5 mistakes",
+        "sweep.yaml:1:1: spec: `model` is missing; write it",
+        "sweep.yaml:1:1: spec: `prompts` is missing; write it",
+        "sweep.yaml:1:1: spec: `trial` is missing; write it",
+        "sweep.yaml:3:1: data: `splits` is missing; write it under `data`",
+        "sweep.yaml:3:1: data: `columns` is missing; write it under `data`",
+    ]
+
+
+def test_a_list_of_faulty_values_is_not_called_empty_as_well() -> None:
+    said = mistakes(HEAD + f"vary: {{{GRID}, seeds: [0.5]}}\n")
+    assert said == "sweep.yaml:11:51: vary.seeds[0]: 0.5: must be a whole number"
+
+
+def test_the_baseline_is_asked_with_what_trial_says_and_has_to_fit_by_itself() -> None:
+    text = HEAD + "  generation: {min_new_tokens: 80}\n"
+    vary = f"vary: {{{GRID[:-1]}, generation.max_new_tokens: [100]}}"
+    assert "the zero-shot baseline: generation.min_new_tokens 80 is above" in mistakes(text + vary + "}\n")
+    load(text + vary + ", baselines: []}\n")
+
+
+def test_the_usual_names_are_of_fields_that_there_are() -> None:
+    fields = {path.rpartition(".")[2] for path in VARIED_PATHS}
+    assert field_called("LR", fields) == "learning_rate"
+    assert field_called("batch-size", fields) == "per_device_train_batch_size"
+    assert field_called("learning_rate", fields) is None
 
 
 def test_a_path_that_is_set_and_varied_is_refused() -> None:
