@@ -139,7 +139,20 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_plan(parser)
-    parser.add_argument("--backend", choices=["local"], default="local", help="where the trials run (default: local)")
+    parser.add_argument(
+        "--backend", choices=["local", "kubernetes"], default="local", help="where the trials run (default: local)"
+    )
+    _add_cluster(parser)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    cluster = parser.add_argument_group("with --backend kubernetes")
+    cluster.add_argument(
+        "--cluster", type=_spec_path, metavar="FILE", help="image, Secrets, volumes, queue: a YAML file"
+    )
+    cluster.add_argument("--context", metavar="NAME", help="of the kubeconfig (default: its current one)")
+    cluster.add_argument("-n", "--namespace", metavar="NAME", help="where the Jobs are made (default: the context's)")
+    cluster.add_argument("--owner", metavar="CONFIGMAP", help="a release's ConfigMap; deleting it ends the run")
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fake_job
 
 from controller.cli.run import run_sweep
 from controller.cli.target import naming_of
+from controller.interrupts import Interrupts
+from controller.local.site import LocalSite
 from controller.spec.file import load_spec
 from job.contract.errors import SweepError
 
@@ -26,7 +30,8 @@ def main() -> int:
     try:
         loaded = load_spec(arguments.spec)
         naming = naming_of(loaded.spec, store=arguments.store, run=None)
-        return run_sweep(loaded, naming=naming, output=arguments.output, command=COMMAND)
+        site = LocalSite(naming.run_uri, environ=os.environ, now=lambda: datetime.now(UTC), command=COMMAND)
+        return run_sweep(loaded, naming=naming, site=site, interrupts=Interrupts(), output=arguments.output)
     except SweepError as err:
         sys.stderr.write(f"{err}\n")
         return int(err.exit_code)

@@ -8,7 +8,7 @@ from controller.states import Limits
 __all__ = ["limits_of"]
 
 
-def limits_of(execution: ExecutionSection, *, capacity: int) -> Limits:
+def limits_of(execution: ExecutionSection, *, capacity: int, canary: bool = False) -> Limits:
     """What the spec asks for, within what the backend can run at once."""
     return Limits(
         parallelism=min(execution.parallelism, capacity),
@@ -17,4 +17,5 @@ def limits_of(execution: ExecutionSection, *, capacity: int) -> Limits:
         max_failed_trials=execution.max_failed_trials,
         queue_timeout_s=execution.queue_timeout_s,
         start_timeout_s=execution.start_timeout_s,
+        canary=canary,
     )

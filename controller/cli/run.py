@@ -10,32 +10,31 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from controller.backend import Backend
+from controller.backend import Submission
 from controller.cli.limits import limits_of
+from controller.cli.site import site_of
 from controller.cli.target import naming_of
 from controller.cli.wishes import want_running
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
-from controller.local.backend import JOB_COMMAND, LocalBackend, state_folder
-from controller.local.family import families_folder
-from controller.local.slots import find_slots
-from controller.lock import lock_path, run_lock
 from controller.names import Naming
 from controller.planning.pins import check_pins
 from controller.planning.plan import open_plan
 from controller.planning.request import request_of
 from controller.planning.reuse import earlier_adapters
 from controller.reconcile import Clock, Controller, Outcome, reconcile
+from controller.site import Site
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.model import SweepSpec
 from controller.states import Situation, states
 from controller.streams import deliver_failure, tell
 from controller.terminal import Display, display_on_stderr
+from controller.watchers import Watchers
 from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan
 from job.contract.errors import ExitCode, StoppedError
@@ -51,22 +50,24 @@ def run_run(args: argparse.Namespace) -> int:
     """Run the sweep of a spec file; 0 when every trial succeeded, 1 when it finished otherwise."""
     loaded = load_spec(args.spec)
     naming = naming_of(loaded.spec, store=args.store, run=args.run)
-    return run_sweep(loaded, naming=naming, repin=args.repin, output=args.output)
+    interrupts = Interrupts()
+    site = site_of(args, naming, sleep=interrupts.sleep)
+    return run_sweep(loaded, naming=naming, site=site, interrupts=interrupts, repin=args.repin, output=args.output)
 
 
 def run_sweep(
     loaded: LoadedSpec,
     *,
     naming: Naming,
+    site: Site,
+    interrupts: Interrupts,
     repin: bool = False,
     output: str = "text",
-    command: Sequence[str] = JOB_COMMAND,
 ) -> int:
-    """As `lorasweep run`, with any command in the place of the job."""
-    interrupts = Interrupts()
+    """As `lorasweep run`, on any site; takes the signals over."""
     interrupts.install()
     try:
-        return _run(loaded, naming=naming, repin=repin, output=output, command=command, interrupts=interrupts)
+        return _run(loaded, naming=naming, site=site, repin=repin, output=output, interrupts=interrupts)
     except KeyboardInterrupt as err:
         if interrupts.wish == "stop":
             raise StoppedError("stopped by SIGTERM; run it again to go on") from err
@@ -79,10 +80,8 @@ def provenance_of(folder: Path, environ: Mapping[str, str]) -> Provenance:
     return Provenance(git_commit=commit, image=environ.get("LORASWEEP_IMAGE"))
 
 
-def _run(
-    loaded: LoadedSpec, *, naming: Naming, repin: bool, output: str, command: Sequence[str], interrupts: Interrupts
-) -> int:
-    with run_lock(lock_path(naming.run_uri, environ=os.environ), run_uri=naming.run_uri, now=_now()):
+def _run(loaded: LoadedSpec, *, naming: Naming, site: Site, repin: bool, output: str, interrupts: Interrupts) -> int:
+    with site.led():
         store = open_store(naming.run_uri)
         check_store(store, nonce=secrets.token_hex(8))
         plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
@@ -90,7 +89,6 @@ def _run(
         if _is_open(loaded.spec, plan, reader):
             check_pins(plan, loaded)
         want_running(store, spec_sha256=plan.spec_sha256, now=_now())
-        backend = _backend(naming, gpus=loaded.spec.execution.gpus, command=command)
         display = display_on_stderr()
         try:
             outcome = _reconcile(
@@ -99,7 +97,7 @@ def _run(
                 naming=naming,
                 store=store,
                 reader=reader,
-                backend=backend,
+                site=site,
                 display=display,
                 interrupts=interrupts,
             )
@@ -122,7 +120,7 @@ def _reconcile(
     naming: Naming,
     store: Store,
     reader: LedgerReader,
-    backend: Backend,
+    site: Site,
     display: Display,
     interrupts: Interrupts,
 ) -> Outcome:
@@ -133,29 +131,45 @@ def _reconcile(
         group = Group(group_id="-".join(trial_ids[:1]), trial_ids=trial_ids)
         return request_of(spec, plan, group, provenance=provenance, adapters={**earlier, **adapters})
 
-    limits = limits_of(spec.execution, capacity=backend.capacity)
-    display.say(f"{plan.sweep}: {len(plan.trials)} trials, {limits.parallelism} at a time, kept in {naming.run_uri}")
-    for warning in plan.warnings:
-        display.say(f"warning: {warning}")
-    controller = Controller(
-        plan=plan,
-        naming=naming,
-        store=store,
-        reader=reader,
-        backend=backend,
-        limits=limits,
-        make_request=make_request,
-        watcher=display,
-        clock=Clock(now=_now, monotonic=time.monotonic, sleep=interrupts.sleep),
-        wish=lambda: interrupts.wish,
+    with site.opened(_largest(plan, naming, make_request), gpus=spec.execution.gpus) as backend:
+        limits = limits_of(spec.execution, capacity=backend.capacity, canary=site.canary)
+        display.say(
+            f"{plan.sweep}: {len(plan.trials)} trials, {limits.parallelism} at a time, kept in {naming.run_uri}"
+        )
+        for warning in plan.warnings:
+            display.say(f"warning: {warning}")
+        controller = Controller(
+            plan=plan,
+            naming=naming,
+            store=store,
+            reader=reader,
+            backend=backend,
+            limits=limits,
+            make_request=make_request,
+            watcher=Watchers((display, *site.watchers())),
+            clock=Clock(now=_now, monotonic=time.monotonic, sleep=interrupts.sleep),
+            wish=lambda: interrupts.wish,
+        )
+        with interrupts.held():
+            try:
+                return reconcile(controller)
+            except KeyboardInterrupt:
+                if not backend.outlives_controller:
+                    for seen in backend.observe():
+                        backend.kill(seen.name)
+                raise
+
+
+def _largest(plan: Plan, naming: Naming, make_request: Callable[..., Request]) -> Submission:
+    """The submission that asks for most: one that trains, where there is one."""
+    kinds = {trial.trial_id: trial.kind for trial in plan.trials}
+    group = max(plan.groups, key=lambda group: any(kinds[trial_id] == "lora" for trial_id in group.trial_ids))
+    return Submission(
+        name=naming.submission(group.trial_ids, 1),
+        number=1,
+        group_id=group.group_id,
+        request=make_request(group.trial_ids, {}),
     )
-    with interrupts.held():
-        try:
-            return reconcile(controller)
-        except KeyboardInterrupt:
-            for seen in backend.observe():
-                backend.kill(seen.name)
-            raise
 
 
 def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Store, plan: Plan, output: str) -> int:
@@ -177,17 +191,6 @@ def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Stor
     write_outcome(outcome, report, plan=plan, naming=naming, output=output)
     succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
     return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
-
-
-def _backend(naming: Naming, *, gpus: int, command: Sequence[str]) -> LocalBackend:
-    state = state_folder(os.environ, naming.run_uri)
-    return LocalBackend(
-        state,
-        families=families_folder(naming.run_uri, state=state),
-        run_uri=naming.run_uri,
-        slots=find_slots(os.environ, gpus=gpus),
-        command=command,
-    )
 
 
 def _git_commit(folder: Path) -> str | None:

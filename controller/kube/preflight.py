@@ -17,7 +17,7 @@ from controller.kube.quantity import quantity
 from controller.kube.rights import CONTROLLER_RIGHTS, JOBS, NODES, QUOTAS, Right
 from job.contract.errors import ConfigurationError, NotFoundError, PreflightError, SweepError
 
-__all__ = ["Check", "Outcome", "check_cluster", "refused"]
+__all__ = ["Check", "Outcome", "check_cluster", "check_rights", "refused"]
 
 Outcome = Literal["ok", "warning", "failed", "not checked"]
 
@@ -41,15 +41,11 @@ class Check:
 def check_cluster(
     api: KubeApi, *, largest: Object, gpus: int, gpu_resource: str, now: Callable[[], datetime]
 ) -> Iterator[Check]:
-    """Every check of the cluster, in the order in which a failure of one explains those after it.
+    """What the cluster says to the largest trial; to be asked once the rights are there.
 
     `largest` is the manifest of the trial that asks for most; `gpus` is what it asks for. Raises TransientError when
     the API server does not answer.
     """
-    rights = list(_rights(api))
-    yield from rights
-    if any(check.outcome == "failed" for check in rights):
-        return
     yield _clock(api, now=now)
     yield _dry_run(api, largest)
     yield _quota(api, gpus=gpus, gpu_resource=gpu_resource)
@@ -62,7 +58,8 @@ def refused(checks: Iterable[Check]) -> PreflightError | None:
     return PreflightError("the cluster cannot take this sweep; " + "; ".join(failed)) if failed else None
 
 
-def _rights(api: KubeApi) -> Iterator[Check]:
+def check_rights(api: KubeApi) -> Iterator[Check]:
+    """Every verb that the controller uses, one by one."""
     for right in CONTROLLER_RIGHTS:
         missing = [verb for verb in right.verbs if not _may(api, right, verb)]
         what = right.resource.plural + (f"/{right.subresource}" if right.subresource else "")

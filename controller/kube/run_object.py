@@ -24,7 +24,7 @@ from job.contract.errors import (
     TrialState,
 )
 
-__all__ = ["RunObject", "ensure_run_object", "run_object_name"]
+__all__ = ["RunObject", "ensure_run_object", "owner_reference", "run_object_name"]
 
 _EVERY = timedelta(seconds=10)  # a status for people; one write for many changes
 _COMMON = {"app.kubernetes.io/name": "lorasweep", "app.kubernetes.io/managed-by": "lorasweep"}

@@ -1,0 +1,175 @@
+"""A namespace of a cluster as the place of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal, NamedTuple, NoReturn
+
+from controller.backend import Submission
+from controller.interrupts import Wish
+from controller.kube.api import KubeApi
+from controller.kube.backend import KubeBackend
+from controller.kube.connection import connect
+from controller.kube.identity import RunPlace, selector
+from controller.kube.lease import Lease
+from controller.kube.manifest import gpus_of, job_manifest
+from controller.kube.mirror import Mirror
+from controller.kube.objects import JobObject, PodObject
+from controller.kube.pacing import TokenBucket
+from controller.kube.preflight import check_cluster, check_rights, refused
+from controller.kube.rights import JOBS, PODS
+from controller.kube.run_object import RunObject, ensure_run_object, owner_reference
+from controller.kube.settings import ClusterSettings
+from controller.names import Naming
+from controller.reconcile import Watcher
+from controller.site import Site
+from controller.states import Situation, TrialStatus
+from job.contract.errors import ExitCode, TransientError
+
+__all__ = ["ClusterAddress", "KubeSite", "open_api"]
+
+logger = logging.getLogger(__name__)
+_FOLLOWER_PAUSE_S = 5.0
+
+
+class ClusterAddress(NamedTuple):
+    """Which cluster and namespace, as on the command line."""
+
+    context: str | None = None
+    namespace: str | None = None
+    release: str | None = None
+    """The ConfigMap of a Helm release, with which the run's objects go."""
+
+
+def open_api(address: ClusterAddress, settings: ClusterSettings) -> KubeApi:
+    """Requests to the cluster, at the write rate of `settings`. Raises PreflightError without usable credentials."""
+    connection = connect(context=address.context, namespace=address.namespace)
+    return KubeApi(
+        connection,
+        reconnect=lambda: connect(context=address.context, namespace=address.namespace),
+        writes=TokenBucket(
+            per_s=settings.api.writes_per_s, burst=settings.api.burst, monotonic=time.monotonic, sleep=time.sleep
+        ),
+        sleep=time.sleep,
+    )
+
+
+class KubeSite:
+    """Jobs in one namespace, under a Lease."""
+
+    kind: Literal["kubernetes"] = "kubernetes"
+    canary = True
+
+    def __init__(
+        self,
+        naming: Naming,
+        *,
+        address: ClusterAddress,
+        settings: ClusterSettings,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """`sleep` may be cut short by a signal; `say` is told why nothing happens."""
+        self._naming = naming
+        self._address = address
+        self._settings = settings
+        self._now = now
+        self._sleep = sleep
+        self._say = say
+        self._api: KubeApi | None = None
+        self._run: RunObject | None = None
+
+    @contextmanager
+    def led(self) -> Iterator[None]:
+        api = self._api = open_api(self._address, self._settings)
+        if (error := refused(check_rights(api))) is not None:
+            raise error
+        run = self._run = ensure_run_object(api, self._naming, release=self._address.release)
+        lease = Lease(
+            api,
+            run.owner.name,
+            identity=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            owner=owner_reference(run.owner),
+            labels=run.labels,
+            now=self._now,
+            monotonic=time.monotonic,
+        )
+        with lease.held(wait=self._follow, lost=_end):
+            yield
+
+    @contextmanager
+    def opened(self, sample: Submission, *, gpus: int) -> Iterator[KubeBackend]:
+        api, run = self._ready()
+        place = RunPlace(self._naming, api.namespace, run.owner)
+        largest = job_manifest(sample, settings=self._settings, place=place, gpus=gpus)
+        asked = gpus_of(sample.request, gpus=gpus) if self._settings.gpu_resource else 0
+        checks = list(
+            check_cluster(
+                api, largest=largest, gpus=asked, gpu_resource=self._settings.gpu_resource or "", now=self._now
+            )
+        )
+        for check in checks:
+            if check.outcome == "warning":
+                self._say(f"warning: {check.name}: {check.text}")
+        if (error := refused(checks)) is not None:
+            raise error
+        labels = selector(self._naming)
+        jobs = Mirror(api, JOBS, JobObject.read, labels=labels, monotonic=time.monotonic)
+        pods = Mirror(api, PODS, PodObject.read, labels=labels, monotonic=time.monotonic)
+        jobs.start()
+        pods.start()
+        try:
+            yield KubeBackend(
+                api, jobs=jobs, pods=pods, settings=self._settings, place=place, run=run, gpus=gpus, now=self._now
+            )
+        finally:
+            jobs.stop()
+            pods.stop()
+
+    def watchers(self) -> tuple[Watcher, ...]:
+        return (_RunStory(self._ready()[1]),)
+
+    def _ready(self) -> tuple[KubeApi, RunObject]:
+        if self._api is None or self._run is None:
+            raise RuntimeError("the site is not led")
+        return self._api, self._run
+
+    def _follow(self, why: str) -> None:
+        self._say(why)
+        self._sleep(_FOLLOWER_PAUSE_S)
+
+
+class _RunStory:
+    """The run's ConfigMap tells how it stands."""
+
+    def __init__(self, run: RunObject) -> None:
+        self._run = run
+
+    def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
+        self._run.show(situation, statuses, final=all(status.final for status in statuses.values()))
+
+    def trouble(self, error: TransientError, *, since: datetime) -> None:
+        """Nothing: what cannot be reached cannot be told."""
+
+    def leaving(self, wish: Wish, *, live: int) -> None:
+        """Nothing: Jobs go on without their controller."""
+
+
+def _end(why: str) -> NoReturn:
+    """Another controller leads, or may: whatever this one was about to do, it must not. Its restart converges."""
+    logger.error("%s; this controller ends, another goes on", why)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(ExitCode.STOPPED)
+
+
+_: type[Site] = KubeSite

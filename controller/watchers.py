@@ -1,0 +1,35 @@
+"""Several who look on, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from controller.interrupts import Wish
+from controller.reconcile import Watcher
+from controller.states import Situation, TrialStatus
+from job.contract.errors import TransientError
+
+__all__ = ["Watchers"]
+
+
+class Watchers:
+    """Each is told everything, in order."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = tuple(watchers)
+
+    def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
+        for watcher in self._watchers:
+            watcher.update(situation, statuses)
+
+    def trouble(self, error: TransientError, *, since: datetime) -> None:
+        for watcher in self._watchers:
+            watcher.trouble(error, since=since)
+
+    def leaving(self, wish: Wish, *, live: int) -> None:
+        for watcher in self._watchers:
+            watcher.leaving(wish, live=live)
+
+
+_: type[Watcher] = Watchers
