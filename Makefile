@@ -8,10 +8,10 @@ LOCKED = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock
+.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 setup: .venv/.installed ## make .venv with the locked dependencies; quick when nothing changed
 
@@ -49,6 +49,15 @@ lint: setup ## style, types and the arrows between packages
 test: export OMP_NUM_THREADS := 1
 test: lint ## lint, then all tests but those that need a cluster
 	.venv/bin/pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-cluster: setup ## the tests that need a Kubernetes cluster: they bring up a real one; as root, on Linux
+	.venv/bin/pytest tests/cluster $(PYTEST_ARGS)
+
+cluster-up: setup ## leave a cluster standing, and say how kubectl reaches it
+	@PYTHONPATH=tests .venv/bin/python -m cluster up
+
+cluster-down: setup ## take down what cluster-up left standing
+	@PYTHONPATH=tests .venv/bin/python -m cluster down
 
 lock: setup ## write requirements/ again from pyproject.toml; add LOCK_ARGS=--upgrade for newer versions
 	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra dev pyproject.toml -o requirements/dev.txt

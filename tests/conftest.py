@@ -13,7 +13,7 @@ from sandbox import Sandbox, make_sandbox
 if TYPE_CHECKING:
     from evaluated import Loaded
 
-pytest_plugins = ["no_skips", "servers.fixtures"]
+pytest_plugins = ["no_skips", "servers.fixtures", "cluster.fixtures"]
 
 
 @pytest.fixture(autouse=True)
