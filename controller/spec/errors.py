@@ -40,10 +40,10 @@ class InvalidSpecError(SpecError):
         super().__init__("\n".join(f"{dotted(problem.path)}: {problem.message}" for problem in self.problems))
 
 
-def dotted(path: Path) -> str:
-    """The path as a person writes it: `vary.grid.lora.r[1]`."""
+def dotted(path: Path, *, root: str = "spec") -> str:
+    """The path as a person writes it: `vary.grid.lora.r[1]`; `root` for that of the whole."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".") or "spec"
+    return text.removeprefix(".") or root
 
 
 def quoted(value: object, limit: int = 60) -> str:
@@ -145,6 +145,8 @@ def _message(error: ErrorDetails, path: Path, *, model: type[BaseModel]) -> str:
     else:
         rule = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
         rule = rule.removesuffix(f": {value!r}")
+        if kind == "withheld" or (kind == "value_error" and isinstance(value, dict | list)):
+            return rule  # a secret, or so much that nobody would read it
     return f"{quoted(value)}: {rule}{_nearest(value, _choices(error))}"
 
 

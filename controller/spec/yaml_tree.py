@@ -72,7 +72,9 @@ def parse_yaml(body: bytes, *, name: str) -> Tree:
     Raises SpecError naming `name`, line and column for anything that is not plain YAML 1.2 within the limits.
     """
     if len(body) > LIMIT_BYTES:
-        raise SpecError(f"{name}: larger than {LIMIT_BYTES:,} bytes, which is more than a spec may have; is it a spec?")
+        raise SpecError(
+            f"{name}: larger than {LIMIT_BYTES:,} bytes, which is more than such a file may have; is it the right one?"
+        )
     text = _decode(body, name=name)
     reader = _Reader(YAML(typ="safe", pure=True).parse(text), name=name)
     try:
@@ -130,7 +132,7 @@ class _Reader:
         for event in self._events:
             if isinstance(event, DocumentStartEvent):
                 if started:
-                    self._fail(event, "a second document (`---`); a file holds one spec: split it")
+                    self._fail(event, "a second document (`---`); a file holds one: split it")
                 started = True
                 value = self._value(next(self._events), path=())
         return Tree(value=value, marks=self._marks)
@@ -173,12 +175,12 @@ class _Reader:
         if self._values > _LIMIT_VALUES:
             self._fail(event, f"more than {_LIMIT_VALUES:,} values; name ranges in vary.grid or vary.random instead")
         if depth > _LIMIT_DEPTH:
-            self._fail(event, f"nested more than {_LIMIT_DEPTH} levels deep; a spec needs six")
+            self._fail(event, f"nested more than {_LIMIT_DEPTH} levels deep; no file of ours needs ten")
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
             self._fail(event, "anchors (&name) and aliases (*name) are not allowed; write the value out")
         tag = getattr(event, "tag", None)
         if tag:
-            self._fail(event, f"the tag {str(tag)!r} is not allowed; a spec holds plain values only")
+            self._fail(event, f"the tag {str(tag)!r} is not allowed; write plain values only")
         if isinstance(event, ScalarEvent) and _NOT_TEXT.search(str(event.value)):
             self._fail(event, "an escape stands for NUL or half a character; take it out")
 
