@@ -59,7 +59,10 @@ class Observed:
     """0 to 255; 128 + n for signal n; None when unknown."""
     log_tail: str = ""
     """Of an ended one: the last lines it wrote."""
+    disruptions: int = 0
+    """Processes of it that were evicted or stopped from outside, and replaced by the backend itself."""
     submitted_at: datetime | None = None
+    """When it began to wait for a place; again so after each disruption."""
     scheduled_at: datetime | None = None
     """When it got its place; what it waits before is the queue."""
     started_at: datetime | None = None

@@ -3,8 +3,8 @@
 Rules, in the order in which they are applied:
 - an ended submission: first a failure for each trial that it leaves without result and without a failure of its own,
   then its end; it is forgotten only when that end is in the store;
-- a live submission is stopped when a trial of it is to stop, or when it waited too long; never because its trials are
-  done: a process that has published still tidies up;
+- a live submission is stopped when a trial of it is to stop, when it waited too long or was disrupted too often; never
+  because its trials are done: a process that has published still tidies up;
 - a trial that was disrupted too often fails;
 - a group with open trials gets submission n+1 when the end of n is in the store, nothing live holds one of its trials
   or trains the same adapter, the pause after a failure is over and a place is free.
@@ -26,9 +26,13 @@ from job.contract.errors import PERMANENT_REASONS, FailureReason
 __all__ = ["Action", "Forget", "RecordEnd", "StopSubmission", "Submit", "WriteFailure", "decide", "settled"]
 
 # Of a wait that start_timeout_s ends: the reasons with a failure reason of their own.
-_WAIT_FAILURES: dict[str, FailureReason] = {"image": "image", "admission": "admission"}
+_WAIT_FAILURES: dict[str, FailureReason] = {
+    "image": "image",
+    "admission": "admission",
+    "configuration": "configuration",
+}
 _READY = frozenset({"slot", "canary"})
-_QUEUE_WAITS = frozenset({"no_gpu", "quota", "queued", "suspended", "slot"})
+_QUEUE_WAITS = frozenset({"no_gpu", "unschedulable", "quota", "queued", "suspended", "slot"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +161,8 @@ class _Table:
         for seen in self.observed:
             if not seen.live or seen.stopping:
                 continue
-            if late := self._waited_too_long(seen):
-                yield from late
+            yield from self._waited_too_long(seen)
+            yield from self._disrupted_too_often(seen)
             asked = self.situation.limits.leaving or any(self._to_stop(trial_id) for trial_id in seen.trial_ids)
             waited = any(self._gave_up_waiting(trial_id, seen) for trial_id in seen.trial_ids)
             if asked or waited:
@@ -166,7 +170,8 @@ class _Table:
 
     def _waited_too_long(self, seen: Observed) -> tuple[WriteFailure, ...]:
         """Failures for the trials of a submission whose wait is over its limit; the stop follows from them."""
-        if seen.state != "waiting":
+        # How long a node stays away is in nobody's hands here, and a trial whose node is lost may have run for hours.
+        if seen.state != "waiting" or seen.wait_reason == "node_lost":
             return ()
         limits, now = self.situation.limits, self.situation.now
         queued = seen.scheduled_at is None and seen.wait_reason in _QUEUE_WAITS
@@ -180,6 +185,17 @@ class _Table:
             WriteFailure(_failure(trial_id, seen.name, reason, said(seen, message), seen, now))
             for trial_id in self._left_by(seen, seen.name)
         )
+
+    def _disrupted_too_often(self, seen: Observed) -> Iterator[Action]:
+        """Failures for trials whose processes the backend itself has replaced too often; the stop follows from them."""
+        limit = self.situation.limits.max_disruptions
+        for trial_id in self._left_by(seen, seen.name) if seen.disruptions else ():
+            count = seen.disruptions + len(self.situation.ledger.disruptions(trial_id))
+            if count > limit:
+                message = f"disrupted {count} times, more than max_disruptions={limit}"
+                yield WriteFailure(
+                    _failure(trial_id, seen.name, "disruptions", said(seen, message), seen, self.situation.now)
+                )
 
     def surrenders(self) -> Iterator[Action]:
         limit = self.situation.limits.max_disruptions

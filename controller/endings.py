@@ -37,6 +37,8 @@ def ending(seen: Observed, *, asked: bool, complete: bool) -> Ending:
             return Ending("disrupted", None, said(seen, "evicted"))
         case "lost":
             return Ending("disrupted", None, said(seen, "the process is gone and nobody saw it end"))
+        case "deleted" if seen.stopping:
+            return _stop(seen, "it ended as it was asked to", asked=asked)
         case "deleted":
             return Ending("failed", "crash", said(seen, f"submission {seen.name!r} was deleted from outside"))
         case "killed":

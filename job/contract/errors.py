@@ -64,8 +64,10 @@ WaitReason = Literal[
     "backoff",  # before the next attempt
     "paused",
     "no_gpu",
+    "unschedulable",  # for any other reason: cores, memory, a taint, a volume
     "quota",
     "image",
+    "configuration",  # a Secret, a key or a volume that is not there
     "queued",
     "suspended",
     "node_lost",

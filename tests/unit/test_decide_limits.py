@@ -124,6 +124,10 @@ def test_a_job_that_has_published_or_failed_is_left_to_tidy_up() -> None:
         ("no_gpu", False, 1801, None),
         ("no_gpu", False, 7201, "queue_timeout"),
         ("queued", False, 7199, None),
+        ("unschedulable", False, 1801, None),
+        ("unschedulable", False, 7201, "queue_timeout"),
+        ("configuration", True, 1801, "configuration"),
+        ("node_lost", True, 90_000, None),
     ],
 )
 def test_a_wait_over_its_limit_fails_the_trial_and_then_stops_the_submission(
@@ -149,6 +153,21 @@ def test_a_wait_over_its_limit_fails_the_trial_and_then_stops_the_submission(
     thrown_out = replace(waiting, state="ended", stopping=True, exit_code=None, cause="killed")
     after = actions(situation(stored, [thrown_out], limits=limits, now=now))
     assert [one.end.outcome for one in after if isinstance(one, RecordEnd)] == ["stopped"]
+
+
+@pytest.mark.parametrize(("replaced", "stored", "fails"), [(2, 0, False), (3, 0, True), (2, 1, True), (0, 2, False)])
+def test_processes_that_the_backend_replaces_too_often_fail_the_trial_and_stop_the_submission(
+    replaced: int, stored: int, fails: bool
+) -> None:
+    ends = [end(number, "disrupted") for number in range(1, stored + 1)]
+    live = replace(seen(number=stored + 1), disruptions=replaced)
+    written = [one for one in actions(situation(ledger(ends=ends), [live])) if isinstance(one, WriteFailure)]
+    assert [one.failure.reason for one in written] == (["disruptions"] if fails else [])
+    if not fails:
+        return
+    then = actions(situation(ledger(TrialRecord(failures=(written[0].failure,)), ends=ends), [live]))
+    assert StopSubmission(live.name) in then
+    assert not [one for one in then if isinstance(one, WriteFailure)]
 
 
 def test_the_first_submission_is_the_canary_of_all_others() -> None:
