@@ -9,7 +9,7 @@ from job.contract.config import JobExecution, Provenance, Request
 from job.contract.documents import Group, Plan, to_json
 from job.contract.errors import SpecError
 
-__all__ = ["REQUEST_LIMIT_BYTES", "TRIALS_LIMIT_BYTES", "request_of"]
+__all__ = ["REQUEST_LIMIT_BYTES", "TRIALS_LIMIT_BYTES", "request_bytes", "request_of"]
 
 REQUEST_LIMIT_BYTES = 128 * 2**10
 """A request travels as an annotation, and Kubernetes allows 256 KiB for all annotations of an object."""
@@ -42,10 +42,16 @@ def request_of(
         trials=tuple(trial for trial in plan.trials if trial.trial_id in wanted),
         adapters={trial: key for trial, key in (adapters or {}).items() if trial in wanted},
     )
-    size = len(to_json(request))
-    if size > REQUEST_LIMIT_BYTES:
-        raise SpecError(_too_large(request, size=size))
+    request_bytes(request)
     return request
+
+
+def request_bytes(request: Request) -> bytes:
+    """The request as the job reads it. Raises SpecError naming sizes when it has more than REQUEST_LIMIT_BYTES."""
+    body = to_json(request)
+    if len(body) > REQUEST_LIMIT_BYTES:
+        raise SpecError(_too_large(request, size=len(body)))
+    return body
 
 
 def execution_of(spec: SweepSpec) -> JobExecution:
