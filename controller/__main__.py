@@ -135,13 +135,13 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repin", action="store_true", help="look up model and data again, where an earlier run pinned them"
     )
+    parser.add_argument(
+        "--backend", choices=["local", "kubernetes"], default="local", help="where the trials run (default: local)"
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_plan(parser)
-    parser.add_argument(
-        "--backend", choices=["local", "kubernetes"], default="local", help="where the trials run (default: local)"
-    )
     _add_cluster(parser)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,14 +53,16 @@ def run_plan(args: argparse.Namespace) -> int:
     naming = naming_of(loaded.spec, store=args.store, run=args.run)
     store = open_store(naming.run_uri)
     preview = preview_plan(store, loaded, run=naming.run, repin=args.repin, now=lambda: datetime.now(UTC))
-    outlook = outlook_of(loaded.spec, preview, store=store, naming=naming)
+    outlook = outlook_of(
+        loaded.spec, preview, store=store, naming=naming, slots=_slots(loaded.spec, backend=args.backend)
+    )
     if preview.stored and outlook.counts.new:
         check_pins(preview.plan, loaded)
     if args.output == "json":
         deliver_json(outlook.model_dump(mode="json"))
     else:
         deliver(outlook_text(outlook))
-    _warn(preview.plan.warnings)
+    _warn(outlook.warnings)
     return ExitCode.DONE
 
 
@@ -69,6 +72,16 @@ def run_schema(args: argparse.Namespace) -> int:
 
     deliver(schema_text())
     return ExitCode.DONE
+
+
+def _slots(spec: SweepSpec, *, backend: str) -> int:
+    """How many trials can run at a time; in a cluster, as many as are asked for."""
+    from controller.local.slots import find_slots
+
+    wanted = spec.execution.parallelism
+    if wanted == 1 or backend != "local":  # for the sake of one, a driver that sleeps is not woken
+        return wanted
+    return len(find_slots(os.environ, gpus=spec.execution.gpus))
 
 
 def _sized(loaded: LoadedSpec) -> Plan | None:

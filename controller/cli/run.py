@@ -31,6 +31,7 @@ from controller.reconcile import Clock, Controller, Outcome, reconcile
 from controller.site import Site
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.model import SweepSpec
+from controller.spec.warnings import slot_warnings
 from controller.states import Situation, states
 from controller.streams import deliver_failure, tell
 from controller.terminal import Display, display_on_stderr
@@ -136,7 +137,7 @@ def _reconcile(
         display.say(
             f"{plan.sweep}: {len(plan.trials)} trials, {limits.parallelism} at a time, kept in {naming.run_uri}"
         )
-        for warning in plan.warnings:
+        for warning in (*slot_warnings(spec.execution, slots=backend.capacity), *plan.warnings):
             display.say(f"warning: {warning}")
         controller = Controller(
             plan=plan,

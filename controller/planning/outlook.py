@@ -10,6 +10,7 @@ from typing import Literal
 from controller.names import Naming
 from controller.planning.plan import Preview
 from controller.spec.model import SweepSpec
+from controller.spec.warnings import slot_warnings
 from controller.verified import VerifiedResults
 from job.contract.base import Count, Frozen, Number, Positive, Text
 from job.contract.config import PlannedTrial, Source, TrialKind
@@ -61,6 +62,7 @@ class Bounds(Frozen):
     rows_per_step: tuple[Positive, Positive] | None
     """Batch x accumulation; None where nothing is trained."""
     parallelism: Positive
+    """execution.parallelism, or the device slots of this machine where they are fewer."""
     trial_timeout_s: Number
     wall_s: Number
     """Rounds of `parallelism` jobs x timeout; without waiting for devices."""
@@ -89,8 +91,8 @@ class Outlook(Frozen):
     trials: tuple[TrialOutlook, ...]
 
 
-def outlook_of(spec: SweepSpec, preview: Preview, *, store: Store, naming: Naming) -> Outlook:
-    """The outlook of a plan whose results, if there are any, are in `store`."""
+def outlook_of(spec: SweepSpec, preview: Preview, *, store: Store, naming: Naming, slots: int) -> Outlook:
+    """The outlook of a plan whose results, if there are any, are in `store`, with so many device slots."""
     plan = preview.plan
     states = _states(store, plan.trials)
     jobs = {trial: naming.submission(group.trial_ids, 1) for group in plan.groups for trial in group.trial_ids}
@@ -116,9 +118,9 @@ def outlook_of(spec: SweepSpec, preview: Preview, *, store: Store, naming: Namin
         data=plan.data,
         engine="reference",
         counts=_counts(spec, plan, states),
-        bounds=_bounds(spec, plan, states),
+        bounds=_bounds(spec, plan, states, slots=slots),
         duplicates=plan.duplicates,
-        warnings=plan.warnings,
+        warnings=(*slot_warnings(spec.execution, slots=slots), *plan.warnings),
         trials=trials,
     )
 
@@ -152,8 +154,8 @@ def _counts(spec: SweepSpec, plan: Plan, states: Sequence[TrialOutlookState]) ->
     )
 
 
-def _bounds(spec: SweepSpec, plan: Plan, states: Sequence[TrialOutlookState]) -> Bounds:
-    execution = spec.execution
+def _bounds(spec: SweepSpec, plan: Plan, states: Sequence[TrialOutlookState], *, slots: int) -> Bounds:
+    execution, parallelism = spec.execution, min(spec.execution.parallelism, slots)
     missing = {trial.trial_id for trial, state in zip(plan.trials, states, strict=True) if state != "done"}
     jobs = [sum(trial in missing for trial in group.trial_ids) for group in plan.groups]
     longest = max(jobs, default=0) * execution.trial_timeout_s
@@ -161,9 +163,9 @@ def _bounds(spec: SweepSpec, plan: Plan, states: Sequence[TrialOutlookState]) ->
     return Bounds(
         steps=_span(_steps(plan)),
         rows_per_step=_span(_rows_per_step(plan)),
-        parallelism=execution.parallelism,
+        parallelism=parallelism,
         trial_timeout_s=execution.trial_timeout_s,
-        wall_s=math.ceil(sum(size > 0 for size in jobs) / execution.parallelism) * longest,
+        wall_s=math.ceil(sum(size > 0 for size in jobs) / parallelism) * longest,
         gpu_hours=gpu_hours,
         cost=None if execution.price_per_gpu_hour is None else gpu_hours * execution.price_per_gpu_hour,
     )

@@ -157,7 +157,7 @@ class ExecutionSection(Frozen):
     """How the sweep runs; never part of a trial's identity."""
 
     parallelism: Positive = 1
-    """Jobs at a time."""
+    """Jobs at a time; on one machine never more than it has GPUs, and one on the CPU."""
     trials_per_job: Positive = 1
     """Trials that share one Job and one copy of the base model."""
     gpus: Count = 1

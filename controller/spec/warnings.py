@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.planning.configurations import baseline_prompts
-from controller.spec.model import SweepSpec
+from controller.spec.model import ExecutionSection, SweepSpec
 from controller.spec.vary import Vary, written
 
-__all__ = ["REGRESSION_IS_NOT_JUDGED", "warnings_of"]
+__all__ = ["REGRESSION_IS_NOT_JUDGED", "slot_warnings", "warnings_of"]
 
 REGRESSION_IS_NOT_JUDGED = "regression is recorded but not judged yet: no run is compared with an earlier one"
 _SAMPLING = frozenset({"temperature", "top_k", "top_p"})
@@ -57,3 +57,14 @@ def _values(vary: Vary, path: str) -> list[str]:
         bounds = vary.random.ranges[path]
         values += [written(bounds.low), written(bounds.high)]
     return list(dict.fromkeys(values))
+
+
+def slot_warnings(execution: ExecutionSection, *, slots: int) -> tuple[str, ...]:
+    """What is to be said where trials run on so many device slots at a time; nothing where that is what was asked."""
+    if execution.parallelism <= slots:
+        return ()
+    here = "1 device slot" if slots == 1 else f"{slots} device slots"
+    return (
+        f"execution.parallelism is {execution.parallelism}, but this machine has {here} (one for each GPU, or "
+        f"one for the CPU): {slots} at a time",
+    )

@@ -148,6 +148,17 @@ def test_plan_says_what_would_run_and_writes_nothing_but_remembered_hashes(sweep
     assert not (sweep / "runs").exists()
 
 
+def test_plan_says_why_a_machine_without_gpus_runs_one_trial_at_a_time(sweep: Path) -> None:
+    (sweep / "sweep.yaml").write_text((sweep / "sweep.yaml").read_text() + "execution: {parallelism: 2, gpus: 0}\n")
+    ran = lorasweep("plan", "sweep.yaml", cwd=sweep, environ={"XDG_CACHE_HOME": str(sweep / "cache")})
+    assert "at most 3 h 00 min at 3,600 s a trial and parallelism 1" in ran.stdout
+    assert "warning: execution.parallelism is 2, but this machine has 1 device slot" in ran.stderr
+    words = ["sweep.yaml", "--backend", "kubernetes"]
+    ran = lorasweep("plan", *words, cwd=sweep, environ={"XDG_CACHE_HOME": str(sweep / "cache")})
+    assert "at most 2 h 00 min at 3,600 s a trial and parallelism 2" in ran.stdout
+    assert "device slot" not in ran.stderr
+
+
 def test_plan_answers_scripts(sweep: Path) -> None:
     words = ["--output", "json", "--store", str(sweep / "elsewhere"), "--run", "nightly"]
     ran = lorasweep("plan", "sweep.yaml", *words, cwd=sweep, environ={"XDG_CACHE_HOME": str(sweep / "cache")})

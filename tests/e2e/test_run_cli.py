@@ -22,6 +22,13 @@ def test_a_sweep_ends_with_a_ranked_table_and_a_report(sandbox: Sandbox) -> None
     assert [end.outcome for end in sandbox.ends()] == ["done"] * 3
 
 
+def test_a_machine_with_one_slot_says_why_it_runs_one_trial_at_a_time(sandbox: Sandbox) -> None:
+    sandbox.spec.write_text(sandbox.spec.read_text().replace("max_attempts: 2", "max_attempts: 2, parallelism: 3"))
+    done = sandbox.sweep()
+    assert "demo: 3 trials, 1 at a time" in done.stderr
+    assert done.stderr.count("execution.parallelism is 3, but this machine has 1 device slot") == 1
+
+
 def test_a_second_run_does_nothing_and_says_so(sandbox: Sandbox) -> None:
     assert sandbox.sweep().returncode == 0
     before = sandbox.bytes_of_run()

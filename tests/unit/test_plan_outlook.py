@@ -25,8 +25,8 @@ def plan_of(loaded: LoadedSpec) -> Plan:
     return make_plan(loaded, pins=PINS, earlier=[], run="main", now=datetime(2026, 1, 2, tzinfo=UTC))
 
 
-def look(loaded: LoadedSpec, store: MemoryStore) -> Outlook:
-    return outlook_of(loaded.spec, Preview(plan_of(loaded), stored=False), store=store, naming=NAMING)
+def look(loaded: LoadedSpec, store: MemoryStore, *, slots: int = 8) -> Outlook:
+    return outlook_of(loaded.spec, Preview(plan_of(loaded), stored=False), store=store, naming=NAMING, slots=slots)
 
 
 def test_what_exists_is_counted_and_what_is_damaged_is_said() -> None:
@@ -57,6 +57,16 @@ def test_bounds_count_what_is_missing() -> None:
     assert bounds.cost == 15
     publish(store, plan_of(loaded).trials[0], "one")
     assert look(loaded, store).bounds.wall_s == 2 * 1800
+
+
+def test_a_machine_with_fewer_slots_than_parallelism_bounds_the_time_and_is_said() -> None:
+    loaded = load(HEAD + f"vary: {{{', '.join(VARY.splitlines())}}}\nexecution: {{parallelism: 2, gpus: 0}}\n")
+    outlook = look(loaded, MemoryStore(), slots=1)
+    assert (outlook.bounds.parallelism, outlook.bounds.wall_s) == (1, 5 * 3600)
+    assert outlook.warnings[0].startswith("execution.parallelism is 2, but this machine has 1 device slot")
+    enough = look(loaded, MemoryStore(), slots=2)
+    assert (enough.bounds.parallelism, enough.bounds.wall_s) == (2, 3 * 3600)
+    assert "execution.parallelism" not in " ".join(enough.warnings)
 
 
 def test_packed_trials_share_a_job_and_its_time() -> None:

@@ -64,7 +64,9 @@ def failed_in_report(run: MadeRun, capsys: pytest.CaptureFixture[str], *words: s
 def planned_states(run: MadeRun) -> set[str]:
     naming = Naming(root="/runs", sweep="made", run="main")
     preview = Preview(run.plan, stored=True)
-    return {trial.state for trial in outlook_of(run.loaded.spec, preview, store=run.store, naming=naming).trials}
+    return {
+        trial.state for trial in outlook_of(run.loaded.spec, preview, store=run.store, naming=naming, slots=1).trials
+    }
 
 
 @pytest.mark.parametrize("path", [ADAPTER, "scores.json", "predictions.jsonl", "log.txt"])
