@@ -143,6 +143,14 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_plan(parser)
     _add_cluster(parser)
+    parser.add_argument("--metrics-port", type=int, metavar="PORT", help="offer /metrics to Prometheus on this port")
+    parser.add_argument(
+        "--metrics-linger-s",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="and so long after the end (60)",
+    )
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, Protocol, assert_never
+from typing import Literal, assert_never
 
 from controller.backend import Backend, Submission
 from controller.decide import Action, Forget, RecordEnd, StopSubmission, Submit, WriteFailure, decide, settled
@@ -35,20 +35,20 @@ _PATIENCE_S = 1800.0
 _TROUBLE_PAUSE_LIMIT_S = 30.0
 
 
-class Watcher(Protocol):
-    """Who looks on: a terminal, a log, a metrics endpoint."""
+class Watcher:
+    """Who looks on: a terminal, a log, a metrics endpoint. Each takes what concerns it, and nothing of the rest."""
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
         """Called after every look; most looks bring nothing new."""
-        ...
+
+    def looked(self, *, seconds: float) -> None:
+        """Called after every look that was answered, with the time that it and its actions took."""
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         """Called each time that store or backend did not answer."""
-        ...
 
     def leaving(self, wish: Wish, *, live: int) -> None:
         """Called once, before anything else is done, when `live` submissions are to be stopped because of a signal."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,7 @@ def reconcile(controller: Controller) -> Outcome:
             patience.renew()
             # A look at ten thousand trials takes tenths of a second; the loop must not keep a core busy.
             spent_s = controller.clock.monotonic() - began
+            controller.watcher.looked(seconds=spent_s)
             controller.clock.sleep(max(_POLL_S, _REST_RATIO * spent_s))
 
 

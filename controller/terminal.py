@@ -8,9 +8,10 @@ import re
 import shutil
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -43,16 +44,16 @@ _NOTE_EVERY_S = 30.0  # of a running trial, where lines stay on the screen
 _ROWS = 30
 
 
-class Display(Watcher, Protocol):
+class Display(Watcher, ABC):
     """A watcher that can also say a sentence, and has to be closed."""
 
+    @abstractmethod
     def say(self, text: str) -> None:
         """Write one line for the person."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Give the terminal back."""
-        ...
 
 
 def harmless(text: str) -> str:
@@ -106,7 +107,7 @@ def display_on_stderr() -> Display:
     return PlainLines(tell, monotonic=time.monotonic)
 
 
-class PlainLines:
+class PlainLines(Display):
     """A line when a trial changes its state, and now and then one about what runs."""
 
     def __init__(self, write: Callable[[str], object], *, monotonic: Callable[[], float]) -> None:
@@ -159,7 +160,7 @@ class PlainLines:
         self.say("  ".join(part.replace("\n", " ") for part in parts if part))
 
 
-class LiveTable:
+class LiveTable(Display):
     """The table of trials, renewed in place."""
 
     def __init__(self, console: Console) -> None:
@@ -187,7 +188,3 @@ class LiveTable:
 
     def close(self) -> None:
         self._live.stop()
-
-
-_: type[Display] = PlainLines
-_live: type[Display] = LiveTable

@@ -13,7 +13,7 @@ from job.contract.errors import TransientError
 __all__ = ["Watchers"]
 
 
-class Watchers:
+class Watchers(Watcher):
     """Each is told everything, in order."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
@@ -31,5 +31,6 @@ class Watchers:
         for watcher in self._watchers:
             watcher.leaving(wish, live=live)
 
-
-_: type[Watcher] = Watchers
+    def looked(self, *, seconds: float) -> None:
+        for watcher in self._watchers:
+            watcher.looked(seconds=seconds)

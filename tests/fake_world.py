@@ -15,7 +15,7 @@ from controller.decide import decide, settled
 from controller.interrupts import Wish
 from controller.ledger_reader import LedgerReader
 from controller.names import Naming
-from controller.reconcile import Clock, Controller, Outcome, act, look, reconcile
+from controller.reconcile import Clock, Controller, Outcome, Watcher, act, look, reconcile
 from controller.states import Limits, Situation, TrialStatus, states
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import Control, Failure, Plan, SubmissionEnd, parse, to_json
@@ -25,7 +25,7 @@ from job.store import Keys
 NAMING = Naming("/memory", "demo", "main")
 
 
-class Onlooker:
+class Onlooker(Watcher):
     """A Watcher that remembers."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fake_job
 
-from controller.cli.run import run_sweep
+from controller.cli.run import SweepRun
 from controller.cli.target import naming_of
 from controller.interrupts import Interrupts
 from controller.local.site import LocalSite
@@ -31,7 +31,7 @@ def main() -> int:
         loaded = load_spec(arguments.spec)
         naming = naming_of(loaded.spec, store=arguments.store, run=None)
         site = LocalSite(naming.run_uri, environ=os.environ, now=lambda: datetime.now(UTC), command=COMMAND)
-        return run_sweep(loaded, naming=naming, site=site, interrupts=Interrupts(), output=arguments.output)
+        return SweepRun(loaded, naming, site, Interrupts(), output=arguments.output).whole()
     except SweepError as err:
         sys.stderr.write(f"{err}\n")
         return int(err.exit_code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from typing import Literal
 
 from controller.names import Naming
 from controller.reconcile import Outcome
@@ -20,8 +21,12 @@ from job.store import Keys
 __all__ = ["as_reported", "interruption", "write_outcome"]
 
 
-def interruption(outcome: Outcome, *, naming: Naming, resume: str) -> str:
-    """After a signal: what is kept, how to go on, how to look."""
+def interruption(
+    outcome: Outcome, *, naming: Naming, resume: str, kind: Literal["local", "kubernetes"] = "local"
+) -> str:
+    """After a signal: what is kept, how to go on, how to look, and how to end what goes on by itself."""
+    if kind == "kubernetes":
+        return _departure(outcome, naming=naming, resume=resume)
     done = sum(status.state == "succeeded" for status in outcome.statuses.values())
     cause = "SIGTERM" if outcome.kind == "stop" else "Ctrl-C"
     return (
@@ -29,6 +34,20 @@ def interruption(outcome: Outcome, *, naming: Naming, resume: str) -> str:
         f"from its newest checkpoint\n"
         f"  go on:  {resume}\n"
         f"  look:   lorasweep status {shlex.quote(naming.run_uri)}\n"
+    )
+
+
+def _departure(outcome: Outcome, *, naming: Naming, resume: str) -> str:
+    done = sum(status.state == "succeeded" for status in outcome.statuses.values())
+    live = sum(status.name is not None for status in outcome.statuses.values())
+    cause = "SIGTERM" if outcome.kind == "stop" else "Ctrl-C"
+    run = shlex.quote(naming.run_uri)
+    return (
+        f"left after {cause}: {done} of {len(outcome.statuses)} trials are done and kept, {live} go on in the cluster; "
+        f"nothing new is started without a controller\n"
+        f"  go on:  {resume}\n"
+        f"  look:   lorasweep status {run}\n"
+        f"  end:    lorasweep stop {run}, and then go on as above until they have ended\n"
     )
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import secrets
 import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from controller.backend import Submission
 from controller.cli.limits import limits_of
@@ -27,10 +27,10 @@ from controller.planning.pins import check_pins
 from controller.planning.plan import open_plan
 from controller.planning.request import request_of
 from controller.planning.reuse import earlier_adapters
-from controller.reconcile import Clock, Controller, Outcome, reconcile
+from controller.provenance import provenance_of
+from controller.reconcile import Clock, Controller, Outcome, Watcher, reconcile
 from controller.site import Site
 from controller.spec.file import LoadedSpec, load_spec
-from controller.spec.model import SweepSpec
 from controller.spec.warnings import slot_warnings
 from controller.states import Situation, states
 from controller.streams import deliver_failure, tell
@@ -42,9 +42,12 @@ from job.contract.errors import ExitCode, StoppedError
 from job.store import Store, open_store
 from job.store.preflight import check_store
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from controller.metrics import Metrics
 
-__all__ = ["run_run", "run_sweep"]
+__all__ = ["SweepRun", "run_run"]
+
+_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
 
 def run_run(args: argparse.Namespace) -> int:
@@ -52,113 +55,141 @@ def run_run(args: argparse.Namespace) -> int:
     loaded = load_spec(args.spec)
     naming = naming_of(loaded.spec, store=args.store, run=args.run)
     interrupts = Interrupts()
-    site = site_of(args, naming, sleep=interrupts.sleep)
-    return run_sweep(loaded, naming=naming, site=site, interrupts=interrupts, repin=args.repin, output=args.output)
+    with _metrics(args, naming, interrupts) as metrics:
+        site = site_of(
+            args, naming, sleep=interrupts.sleep, count_request=None if metrics is None else metrics.count_request
+        )
+        watchers = () if metrics is None else (metrics,)
+        return SweepRun(loaded, naming, site, interrupts, watchers, repin=args.repin, output=args.output).whole()
 
 
-def run_sweep(
-    loaded: LoadedSpec,
-    *,
-    naming: Naming,
-    site: Site,
-    interrupts: Interrupts,
-    repin: bool = False,
-    output: str = "text",
-) -> int:
-    """As `lorasweep run`, on any site; takes the signals over."""
-    interrupts.install()
-    try:
-        return _run(loaded, naming=naming, site=site, repin=repin, output=output, interrupts=interrupts)
-    except KeyboardInterrupt as err:
-        if interrupts.wish == "stop":
-            raise StoppedError("stopped by SIGTERM; run it again to go on") from err
-        raise
+@contextmanager
+def _metrics(args: argparse.Namespace, naming: Naming, interrupts: Interrupts) -> Iterator[Metrics | None]:
+    """Inside, Prometheus can read; and for a while after the end, or it would not see how it ended."""
+    if args.metrics_port is None:
+        yield None
+        return
+    from controller.metrics import Metrics
 
-
-def provenance_of(folder: Path, environ: Mapping[str, str]) -> Provenance:
-    """Which code this is: the commit of the checkout that the package runs from, and the image if there is one."""
-    commit = environ.get("LORASWEEP_GIT_COMMIT") or _git_commit(folder)
-    return Provenance(git_commit=commit, image=environ.get("LORASWEEP_IMAGE"))
-
-
-def _run(loaded: LoadedSpec, *, naming: Naming, site: Site, repin: bool, output: str, interrupts: Interrupts) -> int:
-    with site.led():
-        store = open_store(naming.run_uri)
-        check_store(store, nonce=secrets.token_hex(8))
-        plan = open_plan(store, loaded, run=naming.run, repin=repin, now=_now)
-        reader = LedgerReader(store, plan)
-        if _is_open(loaded.spec, plan, reader):
-            check_pins(plan, loaded)
-        want_running(store, spec_sha256=plan.spec_sha256, now=_now())
-        display = display_on_stderr()
+    metrics = Metrics(sweep=naming.sweep, run=naming.run, git_commit=_provenance().git_commit)
+    # In a pod, Prometheus comes from outside; on a machine of one's own, nobody should.
+    address = "" if _IN_CLUSTER in os.environ else "127.0.0.1"
+    with metrics.served(port=args.metrics_port, address=address):
         try:
-            outcome = _reconcile(
-                loaded.spec,
-                plan,
-                naming=naming,
+            yield metrics
+        finally:
+            if interrupts.wish is None:
+                interrupts.sleep(args.metrics_linger_s)
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One `lorasweep run`."""
+
+    loaded: LoadedSpec
+    naming: Naming
+    site: Site
+    interrupts: Interrupts
+    watchers: tuple[Watcher, ...] = ()
+    repin: bool = False
+    output: str = "text"
+
+    def whole(self) -> int:
+        """From lock to report, with the signals taken over; gives the exit code."""
+        self.interrupts.install()
+        try:
+            return self._led()
+        except KeyboardInterrupt as err:
+            if self.interrupts.wish == "stop":
+                raise StoppedError("stopped by SIGTERM; run it again to go on") from err
+            raise
+
+    def _led(self) -> int:
+        with self.site.led():
+            store = open_store(self.naming.run_uri)
+            check_store(store, nonce=secrets.token_hex(8))
+            plan = open_plan(store, self.loaded, run=self.naming.run, repin=self.repin, now=_now)
+            reader = LedgerReader(store, plan)
+            if self._is_open(plan, reader):
+                check_pins(plan, self.loaded)
+            want_running(store, spec_sha256=plan.spec_sha256, now=_now())
+            display = display_on_stderr()
+            try:
+                outcome = self._reconcile(plan, store=store, reader=reader, display=display)
+            finally:
+                display.close()
+            return self._finish(outcome, plan=plan, store=store)
+
+    def _is_open(self, plan: Plan, reader: LedgerReader) -> bool:
+        """Whether a trial has neither a result nor failed for good, so that a process may start."""
+        limits = limits_of(self.loaded.spec.execution, capacity=1)
+        statuses = states(Situation(plan, reader.read(live=()), observed=None, limits=limits, now=_now()))
+        return any(status.state not in {"succeeded", "failed"} for status in statuses.values())
+
+    def _reconcile(self, plan: Plan, *, store: Store, reader: LedgerReader, display: Display) -> Outcome:
+        make_request = self._requests(plan, store)
+        execution = self.loaded.spec.execution
+        with self.site.opened(_largest(plan, self.naming, make_request), gpus=execution.gpus) as backend:
+            limits = limits_of(execution, capacity=backend.capacity, canary=self.site.canary)
+            many = f"{len(plan.trials)} trials, {limits.parallelism} at a time"
+            display.say(f"{plan.sweep}: {many}, kept in {self.naming.run_uri}")
+            for warning in (*slot_warnings(execution, slots=backend.capacity), *plan.warnings):
+                display.say(f"warning: {warning}")
+            controller = Controller(
+                plan=plan,
+                naming=self.naming,
                 store=store,
                 reader=reader,
-                site=site,
-                display=display,
-                interrupts=interrupts,
+                backend=backend,
+                limits=limits,
+                make_request=make_request,
+                watcher=Watchers((display, *self.watchers, *self.site.watchers())),
+                clock=Clock(now=_now, monotonic=time.monotonic, sleep=self.interrupts.sleep),
+                wish=lambda: self.interrupts.wish,
             )
-        finally:
-            display.close()
-        return _finish(outcome, loaded, naming=naming, store=store, plan=plan, output=output)
+            with self.interrupts.held():
+                try:
+                    return reconcile(controller)
+                except KeyboardInterrupt:
+                    if not backend.outlives_controller:
+                        for seen in backend.observe():
+                            backend.kill(seen.name)
+                    raise
 
+    def _requests(self, plan: Plan, store: Store) -> Callable[[tuple[str, ...], Mapping[str, str]], Request]:
+        """What makes the request of some trials, given the adapters that exist among this run's own results."""
+        provenance, earlier = _provenance(), earlier_adapters(store, plan)
 
-def _is_open(spec: SweepSpec, plan: Plan, reader: LedgerReader) -> bool:
-    """Whether a trial has neither a result nor failed for good, so that a process may start."""
-    limits = limits_of(spec.execution, capacity=1)
-    statuses = states(Situation(plan, reader.read(live=()), observed=None, limits=limits, now=_now()))
-    return any(status.state not in {"succeeded", "failed"} for status in statuses.values())
+        def make_request(trial_ids: tuple[str, ...], adapters: Mapping[str, str]) -> Request:
+            group = Group(group_id="-".join(trial_ids[:1]), trial_ids=trial_ids)
+            found = {**earlier, **adapters}
+            return request_of(self.loaded.spec, plan, group, provenance=provenance, adapters=found)
 
+        return make_request
 
-def _reconcile(
-    spec: SweepSpec,
-    plan: Plan,
-    *,
-    naming: Naming,
-    store: Store,
-    reader: LedgerReader,
-    site: Site,
-    display: Display,
-    interrupts: Interrupts,
-) -> Outcome:
-    provenance = provenance_of(Path(__file__).resolve().parent, os.environ)
-    earlier = earlier_adapters(store, plan)
+    def _finish(self, outcome: Outcome, *, plan: Plan, store: Store) -> int:
+        if outcome.kind != "settled":
+            return self._leave(outcome)
+        # jinja2 and numpy cost a third of a second, which a person would wait for before the first line of progress.
+        from controller.cli.ending import as_reported, write_outcome
+        from controller.report.write import write_report
 
-    def make_request(trial_ids: tuple[str, ...], adapters: Mapping[str, str]) -> Request:
-        group = Group(group_id="-".join(trial_ids[:1]), trial_ids=trial_ids)
-        return request_of(spec, plan, group, provenance=provenance, adapters={**earlier, **adapters})
+        report = write_report(store, plan=plan, spec_text=self.loaded.text)
+        outcome = replace(outcome, statuses=as_reported(outcome.statuses, report))
+        write_outcome(outcome, report, plan=plan, naming=self.naming, output=self.output)
+        succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
+        return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
 
-    with site.opened(_largest(plan, naming, make_request), gpus=spec.execution.gpus) as backend:
-        limits = limits_of(spec.execution, capacity=backend.capacity, canary=site.canary)
-        display.say(
-            f"{plan.sweep}: {len(plan.trials)} trials, {limits.parallelism} at a time, kept in {naming.run_uri}"
-        )
-        for warning in (*slot_warnings(spec.execution, slots=backend.capacity), *plan.warnings):
-            display.say(f"warning: {warning}")
-        controller = Controller(
-            plan=plan,
-            naming=naming,
-            store=store,
-            reader=reader,
-            backend=backend,
-            limits=limits,
-            make_request=make_request,
-            watcher=Watchers((display, *site.watchers())),
-            clock=Clock(now=_now, monotonic=time.monotonic, sleep=interrupts.sleep),
-            wish=lambda: interrupts.wish,
-        )
-        with interrupts.held():
-            try:
-                return reconcile(controller)
-            except KeyboardInterrupt:
-                if not backend.outlives_controller:
-                    for seen in backend.observe():
-                        backend.kill(seen.name)
-                raise
+    def _leave(self, outcome: Outcome) -> int:
+        from controller.cli.ending import interruption
+
+        resume = shlex.join(["lorasweep", *sys.argv[1:]])
+        said = interruption(outcome, naming=self.naming, resume=resume, kind=self.site.kind)
+        code = ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED
+        tell(said)
+        if self.output == "json":
+            deliver_failure(code, said)
+        return int(code)
 
 
 def _largest(plan: Plan, naming: Naming, make_request: Callable[..., Request]) -> Submission:
@@ -173,41 +204,8 @@ def _largest(plan: Plan, naming: Naming, make_request: Callable[..., Request]) -
     )
 
 
-def _finish(outcome: Outcome, loaded: LoadedSpec, *, naming: Naming, store: Store, plan: Plan, output: str) -> int:
-    if outcome.kind != "settled":
-        from controller.cli.ending import interruption
-
-        said = interruption(outcome, naming=naming, resume=shlex.join(["lorasweep", *sys.argv[1:]]))
-        code = ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED
-        tell(said)
-        if output == "json":
-            deliver_failure(code, said)
-        return int(code)
-    # jinja2 and numpy cost a third of a second, which a person would wait for before the first line of progress.
-    from controller.cli.ending import as_reported, write_outcome
-    from controller.report.write import write_report
-
-    report = write_report(store, plan=plan, spec_text=loaded.text)
-    outcome = replace(outcome, statuses=as_reported(outcome.statuses, report))
-    write_outcome(outcome, report, plan=plan, naming=naming, output=output)
-    succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
-    return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
-
-
-def _git_commit(folder: Path) -> str | None:
-    if not (folder.parent / ".git").exists():
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],  # noqa: S607  (git is wherever the person has it)
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
+def _provenance() -> Provenance:
+    return provenance_of(Path(__file__).resolve().parents[1], os.environ)
 
 
 def _now() -> datetime:

@@ -18,8 +18,14 @@ __all__ = ["site_of"]
 _CLUSTER_OPTIONS = ("cluster", "context", "namespace", "owner")
 
 
-def site_of(args: argparse.Namespace, naming: Naming, *, sleep: Callable[[float], None]) -> Site:
-    """Where `args` wants the run; `sleep` may be cut short by a signal.
+def site_of(
+    args: argparse.Namespace,
+    naming: Naming,
+    *,
+    sleep: Callable[[float], None],
+    count_request: Callable[[str, str, int], None] | None,
+) -> Site:
+    """Where `args` wants the run; `sleep` may be cut short by a signal, `count_request` hears of API requests.
 
     Raises SpecError for options that do not go together, and for cluster settings with a mistake.
     """
@@ -41,6 +47,7 @@ def site_of(args: argparse.Namespace, naming: Naming, *, sleep: Callable[[float]
         now=_now,
         sleep=sleep,
         say=lambda text: tell(f"{text}\n"),
+        count=count_request or (lambda verb, resource, status: None),
     )
 
 

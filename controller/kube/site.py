@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Literal, NamedTuple, NoReturn
 
 from controller.backend import Submission
-from controller.interrupts import Wish
 from controller.kube.api import KubeApi
 from controller.kube.backend import KubeBackend
 from controller.kube.connection import connect
@@ -32,7 +31,7 @@ from controller.names import Naming
 from controller.reconcile import Watcher
 from controller.site import Site
 from controller.states import Situation, TrialStatus
-from job.contract.errors import ExitCode, TransientError
+from job.contract.errors import ExitCode
 
 __all__ = ["ClusterAddress", "KubeSite", "open_api"]
 
@@ -49,8 +48,16 @@ class ClusterAddress(NamedTuple):
     """The ConfigMap of a Helm release, with which the run's objects go."""
 
 
-def open_api(address: ClusterAddress, settings: ClusterSettings) -> KubeApi:
-    """Requests to the cluster, at the write rate of `settings`. Raises PreflightError without usable credentials."""
+def open_api(
+    address: ClusterAddress,
+    settings: ClusterSettings,
+    *,
+    count: Callable[[str, str, int], None] = lambda verb, resource, status: None,
+) -> KubeApi:
+    """Requests to the cluster, at the write rate of `settings`; `count` hears of each as in KubeApi.
+
+    Raises PreflightError without usable credentials.
+    """
     connection = connect(context=address.context, namespace=address.namespace)
     return KubeApi(
         connection,
@@ -59,6 +66,7 @@ def open_api(address: ClusterAddress, settings: ClusterSettings) -> KubeApi:
             per_s=settings.api.writes_per_s, burst=settings.api.burst, monotonic=time.monotonic, sleep=time.sleep
         ),
         sleep=time.sleep,
+        count=count,
     )
 
 
@@ -77,20 +85,22 @@ class KubeSite:
         now: Callable[[], datetime],
         sleep: Callable[[float], None],
         say: Callable[[str], None],
+        count: Callable[[str, str, int], None],
     ) -> None:
-        """`sleep` may be cut short by a signal; `say` is told why nothing happens."""
+        """`sleep` may be cut short by a signal; `say` is told why nothing happens, `count` of every API request."""
         self._naming = naming
         self._address = address
         self._settings = settings
         self._now = now
         self._sleep = sleep
         self._say = say
+        self._count = count
         self._api: KubeApi | None = None
         self._run: RunObject | None = None
 
     @contextmanager
     def led(self) -> Iterator[None]:
-        api = self._api = open_api(self._address, self._settings)
+        api = self._api = open_api(self._address, self._settings, count=self._count)
         if (error := refused(check_rights(api))) is not None:
             raise error
         run = self._run = ensure_run_object(api, self._naming, release=self._address.release)
@@ -148,7 +158,7 @@ class KubeSite:
         self._sleep(_FOLLOWER_PAUSE_S)
 
 
-class _RunStory:
+class _RunStory(Watcher):
     """The run's ConfigMap tells how it stands."""
 
     def __init__(self, run: RunObject) -> None:
@@ -156,12 +166,6 @@ class _RunStory:
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
         self._run.show(situation, statuses, final=all(status.final for status in statuses.values()))
-
-    def trouble(self, error: TransientError, *, since: datetime) -> None:
-        """Nothing: what cannot be reached cannot be told."""
-
-    def leaving(self, wish: Wish, *, live: int) -> None:
-        """Nothing: Jobs go on without their controller."""
 
 
 def _end(why: str) -> NoReturn:
