@@ -41,6 +41,7 @@ class ProgressWriter:
         self._metrics: dict[str, float] = {}
         self._checkpoint_step: int | None = None
         self._message = ""
+        self._unwritten = False
 
     def stage(
         self,
@@ -103,4 +104,9 @@ class ProgressWriter:
         try:
             self._store.put(self._key, to_json(progress))
         except TransientError as err:
-            logger.warning("progress not written: %s", err)
+            self._unwritten = True
+            logger.warning("progress not written: %s", err, extra={"notice": f"the store takes no progress: {err}"})
+        else:
+            if self._unwritten:
+                logger.info("progress is written again", extra={"notice": ""})
+            self._unwritten = False

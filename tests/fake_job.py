@@ -2,8 +2,9 @@
 
 FAKE_JOB, a JSON object, says what each trial does, by letter: a list with one word per submission, the last for all
 further ones. Words: `ok`, `slow` (until SIGTERM), `late` (until SIGTERM, and then waits for FAKE_JOB_GATE, a file),
-`deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing` (exit 0 without a result), `children` (leaves a process
-behind, then as ok), `gate` (waits for FAKE_JOB_GATE), or a number: that exit code.
+`complain` (of its store, until SIGTERM), `deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing` (exit 0
+without a result), `children` (leaves a process behind, then as ok), `gate` (waits for FAKE_JOB_GATE), or a number: that
+exit code.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fake_sweep import publish
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import Progress, parse, to_json
 from job.contract.errors import ExitCode
+from job.contract.notice import NOTICE_VARIABLE, notice_body
 from job.store import Keys, Store, open_store
 
 _PATIENCE_S = 60.0
@@ -64,7 +66,9 @@ def _do(word: str, trial: PlannedTrial, *, store: Store, attempt: str) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if word == "late":
         signal.signal(signal.SIGTERM, _stopped_late)
-    if word in {"slow", "late", "deaf"}:
+    if word == "complain":
+        Path(os.environ[NOTICE_VARIABLE]).write_bytes(notice_body("waiting for the store: full"))
+    if word in {"slow", "late", "deaf", "complain"}:
         sys.stderr.write("waiting\n")
         time.sleep(_PATIENCE_S)
     if word == "children":

@@ -33,6 +33,7 @@ from controller.local.slots import Slot
 from controller.state_home import state_home
 from job.contract.base import sha256_hex
 from job.contract.errors import TransientError
+from job.contract.notice import NOTICE_VARIABLE
 
 __all__ = ["JOB_COMMAND", "LocalBackend", "state_folder"]
 
@@ -183,7 +184,7 @@ class LocalBackend:
             known = place.launch()
             if known is None or known.attempt != launch.attempt:
                 return without_folder(launch, own=launch.name in self._children)
-            return live(launch, state)
+            return live(launch, state, notice=place.notice())
         if state is None and end is None and launch.name not in self._children:
             return None  # a controller died before the process began: submitting again begins it
         return ended(launch, state, end, tail=place.tail() or b"")
@@ -193,6 +194,7 @@ class LocalBackend:
         attempt = f"{submission.number:03d}-{secrets.token_hex(4)}"
         arguments = (str(place.request_path), "--run-uri", self._run_uri, "--attempt", attempt)
         device = {} if slot.device is None else {"CUDA_VISIBLE_DEVICES": slot.device}
+        notice = {NOTICE_VARIABLE: str(place.notice_path)}
         return Launch(
             name=submission.name,
             number=submission.number,
@@ -201,7 +203,7 @@ class LocalBackend:
             attempt=attempt,
             slot=slot.name,
             command=(*self._command, *arguments),
-            env={**_CHILD_ENV, **_threads(os.environ), **_import_path(os.environ), **device},
+            env={**_CHILD_ENV, **_threads(os.environ), **_import_path(os.environ), **device, **notice},
             grace_s=self._grace_s,
             submitted_at=datetime.now(UTC),
         )

@@ -1,7 +1,7 @@
 """What is known about one local submission: a folder of small documents.
 
-launch.json is what was asked, state.json says that it started, end.json how it ended, log.txt what it wrote. Whether
-a process of it lives, controller.local.family knows.
+launch.json is what was asked, state.json says that it started, end.json how it ended, log.txt what it wrote, and notice
+that its store takes nothing. Whether a process of it lives, controller.local.family knows.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from job.contract.base import Frozen
 from job.contract.config import Request
 from job.contract.documents import to_json
 from job.contract.errors import ConfigurationError, TransientError
+from job.contract.notice import notice_body, notice_text
 
 __all__ = ["ChildFolder", "End", "Launch", "State", "explained"]
 
@@ -85,6 +86,17 @@ class ChildFolder:
     def log_path(self) -> Path:
         return self.path / "log.txt"
 
+    @property
+    def notice_path(self) -> Path:
+        return self.path / "notice"
+
+    def notice(self) -> str:
+        """What the job says of its store; empty while all is well."""
+        try:
+            return notice_text(self.notice_path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+
     def launch(self) -> Launch | None:
         return _read(self.path / "launch.json", Launch)
 
@@ -97,6 +109,7 @@ class ChildFolder:
     def ask(self, launch: Launch, request: Request) -> None:
         """Write down what is to be started."""
         self.path.mkdir(parents=True, exist_ok=True)
+        _write(self.notice_path, notice_body(""))
         _write(self.request_path, to_json(request))
         _write(self.path / "launch.json", to_json(launch))
 

@@ -36,7 +36,7 @@ def lives(folder: Path, families: Path) -> tuple[Observed, ...]:
     for launch in living(families):
         place = ChildFolder(folder / launch.name)
         state = state_of(launch, place)
-        found.append(replace(live(launch, state), state="running", wait_reason=None))
+        found.append(replace(live(launch, state, notice=place.notice()), state="running", wait_reason=None))
     return tuple(found)
 
 
@@ -46,7 +46,7 @@ def state_of(launch: Launch, place: ChildFolder) -> State | None:
     return state if state is not None and state.attempt == launch.attempt else None
 
 
-def live(launch: Launch, state: State | None) -> Observed:
+def live(launch: Launch, state: State | None, *, notice: str = "") -> Observed:
     """A submission of which a process lives."""
     return Observed(
         name=launch.name,
@@ -55,6 +55,7 @@ def live(launch: Launch, state: State | None) -> Observed:
         trial_ids=launch.trial_ids,
         state="waiting" if state is None else "running",
         wait_reason="starting" if state is None else None,
+        text=notice,
         attempt=launch.attempt,
         stopping=state is not None and state.stopping,
         submitted_at=launch.submitted_at,

@@ -48,14 +48,20 @@ def with_patience(
     Raises the last TransientError after `patience_s`, and StoppedError as soon as a stop is asked for.
     """
     deadline = now() + patience_s
+    waited = False
     while True:
         stop.check()
         try:
-            return action()
+            done = action()
         except TransientError as err:
             if now() >= deadline:
                 raise
-            logger.warning("the store does not answer, trying again: %s", err)
+            waited = True
+            logger.warning("waiting for the store: %s", err, extra={"notice": f"waiting for the store: {err}"})
+        else:
+            if waited:
+                logger.info("the store answers again", extra={"notice": ""})
+            return done
         sleep(_PAUSE_S)
 
 

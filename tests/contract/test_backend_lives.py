@@ -15,6 +15,7 @@ import pytest
 from submissions import one, over, runs, submission, wait_for
 
 from controller.local.backend import LocalBackend
+from controller.local.observation import lives
 from controller.local.slots import Slot
 from job.contract.errors import TransientError
 
@@ -117,3 +118,13 @@ def test_a_process_whose_state_folder_is_deleted_stays_live_until_it_ends(
     assert wait_for(here, submission().name, over).cause == "lost"
     here.forget(submission().name)
     assert list(here.observe()) == []
+
+
+def test_what_a_job_says_of_its_store_is_seen_by_its_controller_and_by_who_looks_on(
+    here: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_JOB", '{"A": ["complain"]}')
+    here.submit(submission())
+    seen = wait_for(here, submission().name, lambda seen: bool(seen.text))
+    assert (seen.state, seen.text) == ("running", "waiting for the store: full")
+    assert lives(tmp_path / "here", tmp_path / "families") == (seen,)
