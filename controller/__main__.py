@@ -140,9 +140,13 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_preflight(parser: argparse.ArgumentParser) -> None:
     _add_plan(parser)
     _add_cluster(parser)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_preflight(parser)
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="offer /metrics to Prometheus on this port")
     parser.add_argument(
         "--metrics-linger-s",
@@ -200,6 +204,9 @@ _VERBS: dict[str, _Verb] = {
     "validate": _Verb("plan", "check a spec and say every mistake in it", _add_spec),
     "plan": _Verb(
         "plan", "list the trials of a spec, what exists of them already, and what they cost at most", _add_plan
+    ),
+    "preflight": _Verb(
+        "preflight", "say whether store, sources and cluster would take a run; makes nothing", _add_preflight
     ),
     "run": _Verb("run", "bring every trial of a spec to its result and write the report", _add_run),
     "status": _Verb("status", "say where every trial of a run is", _add_status),

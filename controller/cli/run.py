@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controller.backend import Submission
 from controller.cli.limits import limits_of
 from controller.cli.site import site_of
 from controller.cli.target import naming_of
@@ -23,6 +22,7 @@ from controller.cli.wishes import want_running
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
 from controller.names import Naming
+from controller.planning.largest import largest_submission
 from controller.planning.pins import check_pins
 from controller.planning.plan import open_plan
 from controller.planning.request import request_of
@@ -129,7 +129,8 @@ class SweepRun:
     def _reconcile(self, plan: Plan, *, store: Store, reader: LedgerReader, display: Display) -> Outcome:
         make_request = self._requests(plan, store)
         execution = self.loaded.spec.execution
-        with self.site.opened(_largest(plan, self.naming, make_request), gpus=execution.gpus) as backend:
+        largest = largest_submission(self.loaded.spec, plan, naming=self.naming, provenance=_provenance())
+        with self.site.opened(largest, gpus=execution.gpus) as backend:
             limits = limits_of(execution, capacity=backend.capacity, canary=self.site.canary)
             many = f"{len(plan.trials)} trials, {limits.parallelism} at a time"
             display.say(f"{plan.sweep}: {many}, kept in {self.naming.run_uri}")
@@ -190,18 +191,6 @@ class SweepRun:
         if self.output == "json":
             deliver_failure(code, said)
         return int(code)
-
-
-def _largest(plan: Plan, naming: Naming, make_request: Callable[..., Request]) -> Submission:
-    """The submission that asks for most: one that trains, where there is one."""
-    kinds = {trial.trial_id: trial.kind for trial in plan.trials}
-    group = max(plan.groups, key=lambda group: any(kinds[trial_id] == "lora" for trial_id in group.trial_ids))
-    return Submission(
-        name=naming.submission(group.trial_ids, 1),
-        number=1,
-        group_id=group.group_id,
-        request=make_request(group.trial_ids, {}),
-    )
 
 
 def _provenance() -> Provenance:

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from controller.local.site import LocalSite
 from controller.names import Naming
@@ -13,7 +14,11 @@ from controller.site import Site
 from controller.streams import tell
 from job.contract.errors import SpecError
 
-__all__ = ["site_of"]
+if TYPE_CHECKING:
+    from controller.kube.settings import ClusterSettings
+    from controller.kube.site import ClusterAddress
+
+__all__ = ["cluster_of", "site_of"]
 
 _CLUSTER_OPTIONS = ("cluster", "context", "namespace", "owner")
 
@@ -35,20 +40,29 @@ def site_of(
             raise SpecError(f"--{given[0]} is about a cluster; add --backend kubernetes, or leave it out")
         return LocalSite(naming.run_uri, environ=os.environ, now=_now)
     # The Kubernetes client takes half a second to import, which a run on this machine need not wait for.
-    from controller.kube.settings_file import load_settings
-    from controller.kube.site import ClusterAddress, KubeSite
+    from controller.kube.site import KubeSite
 
-    if args.cluster is None:
-        raise SpecError("--backend kubernetes needs --cluster FILE, which names at least the image of trials")
+    address, settings = cluster_of(args)
     return KubeSite(
         naming,
-        address=ClusterAddress(context=args.context, namespace=args.namespace, release=args.owner),
-        settings=load_settings(args.cluster),
+        address=address,
+        settings=settings,
         now=_now,
         sleep=sleep,
         say=lambda text: tell(f"{text}\n"),
         count=count_request or (lambda verb, resource, status: None),
     )
+
+
+def cluster_of(args: argparse.Namespace) -> tuple[ClusterAddress, ClusterSettings]:
+    """Which cluster `args` names, and what is decided about it. Raises SpecError without a file or with a mistake."""
+    from controller.kube.settings_file import load_settings
+    from controller.kube.site import ClusterAddress
+
+    if args.cluster is None:
+        raise SpecError("--backend kubernetes needs --cluster FILE, which names at least the image of trials")
+    address = ClusterAddress(context=args.context, namespace=args.namespace, release=args.owner)
+    return address, load_settings(args.cluster)
 
 
 def _now() -> datetime:

@@ -5,37 +5,25 @@ What cannot be asked with the rights at hand is said to be not checked; it is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Any
 
+from controller.checks import Check
 from controller.kube.api import KubeApi, Object, Resource
 from controller.kube.quantity import quantity
 from controller.kube.rights import CONTROLLER_RIGHTS, JOBS, NODES, QUOTAS, Right
 from job.contract.errors import ConfigurationError, NotFoundError, PreflightError, SweepError
 
-__all__ = ["Check", "Outcome", "check_cluster", "check_rights", "refused"]
-
-Outcome = Literal["ok", "warning", "failed", "not checked"]
+__all__ = ["check_cluster", "check_rights"]
 
 _REVIEWS = Resource("apis/authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
 _NAMESPACES = Resource("api/v1", "namespaces", namespaced=False)
 _SKEW_LIMIT_S = 300.0  # S3 refuses requests that are 15 minutes off; a third of that deserves a word
 # What the design rests on. A server that is too old drops the fields it does not know, without a word.
 _KEPT_FIELDS = ("podFailurePolicy", "podReplacementPolicy", "backoffLimit")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    outcome: Outcome
-    text: str = ""
-    """What was found, and what to do about it."""
 
 
 def check_cluster(
@@ -50,12 +38,6 @@ def check_cluster(
     yield _dry_run(api, largest)
     yield _quota(api, gpus=gpus, gpu_resource=gpu_resource)
     yield _nodes(api, gpus=gpus, gpu_resource=gpu_resource)
-
-
-def refused(checks: Iterable[Check]) -> PreflightError | None:
-    """One error that says everything that failed; None when nothing did."""
-    failed = [f"{check.name}: {check.text}" for check in checks if check.outcome == "failed"]
-    return PreflightError("the cluster cannot take this sweep; " + "; ".join(failed)) if failed else None
 
 
 def check_rights(api: KubeApi) -> Iterator[Check]:

@@ -14,16 +14,17 @@ from datetime import datetime
 from typing import Literal, NamedTuple, NoReturn
 
 from controller.backend import Submission
+from controller.checks import Check, refused
 from controller.kube.api import KubeApi
 from controller.kube.backend import KubeBackend
 from controller.kube.connection import connect
-from controller.kube.identity import RunPlace, selector
+from controller.kube.identity import Owner, RunPlace, selector
 from controller.kube.lease import Lease
 from controller.kube.manifest import gpus_of, job_manifest
 from controller.kube.mirror import Mirror
 from controller.kube.objects import JobObject, PodObject
 from controller.kube.pacing import TokenBucket
-from controller.kube.preflight import check_cluster, check_rights, refused
+from controller.kube.preflight import check_cluster, check_rights
 from controller.kube.rights import JOBS, PODS
 from controller.kube.run_object import RunObject, ensure_run_object, owner_reference
 from controller.kube.settings import ClusterSettings
@@ -33,10 +34,11 @@ from controller.site import Site
 from controller.states import Situation, TrialStatus
 from job.contract.errors import ExitCode
 
-__all__ = ["ClusterAddress", "KubeSite", "open_api"]
+__all__ = ["ClusterAddress", "KubeSite", "cluster_checks", "open_api"]
 
 logger = logging.getLogger(__name__)
 _FOLLOWER_PAUSE_S = 5.0
+_NOBODY = Owner("lorasweep-preflight", "00000000-0000-0000-0000-000000000000")  # of a Job that is never made
 
 
 class ClusterAddress(NamedTuple):
@@ -120,13 +122,7 @@ class KubeSite:
     def opened(self, sample: Submission, *, gpus: int) -> Iterator[KubeBackend]:
         api, run = self._ready()
         place = RunPlace(self._naming, api.namespace, run.owner)
-        largest = job_manifest(sample, settings=self._settings, place=place, gpus=gpus)
-        asked = gpus_of(sample.request, gpus=gpus) if self._settings.gpu_resource else 0
-        checks = list(
-            check_cluster(
-                api, largest=largest, gpus=asked, gpu_resource=self._settings.gpu_resource or "", now=self._now
-            )
-        )
+        checks = list(_sample_checks(api, place, settings=self._settings, sample=sample, gpus=gpus, now=self._now))
         for check in checks:
             if check.outcome == "warning":
                 self._say(f"warning: {check.name}: {check.text}")
@@ -156,6 +152,41 @@ class KubeSite:
     def _follow(self, why: str) -> None:
         self._say(why)
         self._sleep(_FOLLOWER_PAUSE_S)
+
+
+def cluster_checks(
+    naming: Naming,
+    *,
+    address: ClusterAddress,
+    settings: ClusterSettings,
+    sample: Submission,
+    gpus: int,
+    now: Callable[[], datetime],
+) -> Iterator[Check]:
+    """Whether the cluster takes `sample`, the largest submission of a run, from this account; nothing is made there.
+
+    Raises PreflightError without usable credentials, TransientError when the API server does not answer.
+    """
+    api = open_api(address, settings)
+    rights = list(check_rights(api))
+    yield from rights
+    if refused(rights) is None:
+        place = RunPlace(naming, api.namespace, _NOBODY)
+        yield from _sample_checks(api, place, settings=settings, sample=sample, gpus=gpus, now=now)
+
+
+def _sample_checks(
+    api: KubeApi,
+    place: RunPlace,
+    *,
+    settings: ClusterSettings,
+    sample: Submission,
+    gpus: int,
+    now: Callable[[], datetime],
+) -> Iterator[Check]:
+    largest = job_manifest(sample, settings=settings, place=place, gpus=gpus)
+    asked = gpus_of(sample.request, gpus=gpus) if settings.gpu_resource else 0
+    yield from check_cluster(api, largest=largest, gpus=asked, gpu_resource=settings.gpu_resource or "", now=now)
 
 
 class _RunStory(Watcher):

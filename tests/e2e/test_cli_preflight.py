@@ -1,0 +1,73 @@
+"""preflight as a person or a script calls it; with a cluster it is in tests/cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from specs import HEAD
+
+ROOT = Path(__file__).parents[2]
+ROW = '{"id": "1", "dialogue": "Ann: hi", "summary": "Ann greets."}\n'
+
+
+def preflight(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "controller", "preflight", "sweep.yaml", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A spec with a model that can be pinned, and rows."""
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / "model" / name).write_text("{}")
+    (tmp_path / "model" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (tmp_path / "rows").mkdir()
+    for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
+        (tmp_path / "rows" / name).write_text(ROW)
+    text = HEAD.replace("train: a, validation: b, test: c", "train: a.jsonl, validation: b.jsonl, test: c.jsonl")
+    (tmp_path / "sweep.yaml").write_text(text + "vary: {grid: {prompt: [v1], lora.r: [8]}}\nstore: {root: runs}\n")
+    return tmp_path
+
+
+def test_a_place_that_takes_the_run_is_said_to_and_no_document_stays_there(folder: Path) -> None:
+    done = preflight(folder)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok"]
+    assert [path.name for path in (folder / "runs").rglob("*") if path.is_file()] == [".store.lock"]
+
+
+def test_sources_that_are_not_there_fail_with_their_field_in_text_and_in_json(folder: Path) -> None:
+    (folder / "rows" / "b.jsonl").unlink()
+    done = preflight(folder, "--output", "json")
+    assert done.returncode == 78
+    found = json.loads(done.stdout)
+    assert not found["ok"]
+    assert {check["name"]: check["outcome"] for check in found["checks"]} == {"store": "ok", "sources": "failed"}
+    assert "b.jsonl" in found["checks"][1]["text"]
+    assert preflight(folder).stdout.splitlines()[1].startswith("failed       sources: ")
+
+
+def test_a_store_that_cannot_be_written_fails_with_its_path(folder: Path) -> None:
+    (folder / "runs").write_text("a file is in the way")
+    done = preflight(folder)
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "failed" in done.stdout
+    assert str(folder / "runs") in done.stdout
+
+
+def test_a_cluster_without_settings_is_a_mistake_that_names_the_option(folder: Path) -> None:
+    done = preflight(folder, "--backend", "kubernetes")
+    assert done.returncode == 2
+    assert "--cluster FILE" in done.stderr
