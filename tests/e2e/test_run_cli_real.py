@@ -15,6 +15,7 @@ import pytest
 
 from job.contract.documents import Result, SubmissionEnd, parse
 from job.store import Keys, open_store
+from job.store.keys import is_ours
 
 DEADLINE_S = 240.0
 SPEC = """\
@@ -97,6 +98,12 @@ def trained(run: Path) -> Result:
 
 def sha256_of(run: Path, result: Result, path: str) -> str:
     return open_store(str(run)).sha256(Keys.attempt_file(result.trial_id, result.attempt, path))
+
+
+def test_every_object_of_a_run_is_known_as_ours_and_may_go_with_it(straight: Path) -> None:
+    keys = [found.key for found in open_store(str(straight)).list("")]
+    assert [key for key in keys if not is_ours(key)] == []
+    assert any("/attempts/" in key for key in keys)
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
