@@ -80,8 +80,8 @@ def _ends_the_job(sighting: Sighting) -> bool:
         return False
     pod = sighting.pods[-1]
     last = terminated(pod)
-    replaced = pod.disruption is not None or (last is not None and last.exit_code == ExitCode.STOPPED)
-    return pod.uid not in sighting.gone and not replaced
+    passed_over = pod.disruption is not None or (last is not None and last.exit_code == ExitCode.STOPPED)
+    return pod.uid not in sighting.gone and not (pod.status.phase == "Failed" and passed_over)
 
 
 def _of_pod(sighting: Sighting, pod: PodObject) -> Observed:

@@ -266,6 +266,7 @@ def test_a_pod_that_never_ran_was_not_disrupted() -> None:
     "pods",
     [
         [pod(scheduled(), phase="Succeeded", state=terminated(0, "Completed"))],
+        [pod(scheduled(), condition("DisruptionTarget"), phase="Succeeded", state=terminated(0, "Completed"))],
         [pod(scheduled(), phase="Failed", state=terminated(79))],
         [pod(phase="Failed", deleted_at=50)],
     ],
