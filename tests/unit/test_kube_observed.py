@@ -124,6 +124,7 @@ def test_every_wait_has_its_reason_in_the_words_of_who_holds_it_up(
     seen = observed(meet(job(), pods, events))
     assert (seen.state, seen.wait_reason) == ("waiting", reason)
     assert text in seen.text
+    assert not seen.text.startswith(("Error creating", "(combined"))
     assert seen.attempt is None
     assert seen.started_at is None
 
@@ -203,6 +204,14 @@ def test_a_silent_node_is_a_wait_with_its_remedy(lost: dict[str, Any]) -> None:
     seen = observed(meet(job(), [lost]))
     assert (seen.state, seen.wait_reason) == ("waiting", "node_lost")
     assert "kubectl delete node gpu-7" in seen.text
+
+
+def test_a_readiness_gate_that_somebody_added_is_no_lost_node() -> None:
+    gated = condition("Ready", "False", reason="ReadinessGatesNotReady", message='corresponding condition "x" of pod')
+    seen = observed(
+        meet(job(), [pod(scheduled(), condition("ContainersReady"), gated, phase="Running", state=running())])
+    )
+    assert seen.state == "running"
 
 
 def test_a_pod_that_ends_in_order_is_on_no_lost_node() -> None:
@@ -325,8 +334,10 @@ def test_what_is_not_ours_is_not_seen() -> None:
     assert seen_again(foreign, broken, pods=[]) == []
 
 
-def test_two_jobs_of_one_name_are_one_submission() -> None:
-    successor = job(uid="second", seconds=100)
+@pytest.mark.parametrize("seconds", [0, 100])
+def test_two_jobs_of_one_name_are_one_submission(seconds: float) -> None:
+    successor = job(uid="second", seconds=seconds)
     gone = frozenset({job()["metadata"]["uid"]})
     assert [one.state for one in seen_again(job(), successor, pods=[run_pod()], gone=gone)] == ["running"]
-    assert [one.wait_reason for one in seen_again(successor, job(), pods=[], gone=gone)] == ["queued"]
+    for jobs in ((successor, job()), (job(), successor)):
+        assert [one.wait_reason for one in seen_again(*jobs, pods=[], gone=gone)] == ["queued"]

@@ -89,6 +89,22 @@ def test_settings_survive_json(settings: ClusterSettings) -> None:
             "volume 'x' must have one source, not none",
         ),
         (
+            "pod_template: {spec: {volumes: [{name: request, emptyDir: {}}]}}",
+            "pod_template.spec.volumes[0].name",
+            "holds the trial's request; choose another name",
+        ),
+        ("pod_template: {spec: {securityContext: {runAsUser: 0}}}", "securityContext.runAsUser", "must be at least 1"),
+        (
+            "pod_template: {spec: {containers: [{name: trial, securityContext: {runAsUser: 0}}]}}",
+            "securityContext.runAsUser",
+            "must be at least 1",
+        ),
+        (
+            "pod_template: {spec: {containers: [{name: trial, securityContext: {capabilities: {add: [SYS_PTRACE]}}}]}}",
+            "capabilities.add",
+            "unknown key",
+        ),
+        (
             "pod_template: {metadata: {labels: {lorasweep.io/run: x}}}",
             "pod_template.metadata.labels",
             "'lorasweep.io/run' is set by the controller",
