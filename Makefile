@@ -8,7 +8,7 @@ LOCKED = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down
+.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down chart manifests
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -58,6 +58,13 @@ cluster-up: setup ## leave a cluster standing, and say how kubectl reaches it
 
 cluster-down: setup ## take down what cluster-up left standing
 	@PYTHONPATH=tests .venv/bin/python -m cluster down
+
+chart: setup ## write what the chart takes from the code: values.schema.json and the Role's rules
+	.venv/bin/python scripts/chart_files.py
+
+HELM ?= helm
+manifests: chart ## render k8s/ from the chart; HELM=path names another Helm than that on PATH
+	.venv/bin/python scripts/plain_manifests.py --helm "$(HELM)"
 
 lock: setup ## write requirements/ again from pyproject.toml; add LOCK_ARGS=--upgrade for newer versions
 	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra dev pyproject.toml -o requirements/dev.txt
