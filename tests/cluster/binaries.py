@@ -29,7 +29,18 @@ RUNTIME = GoTools(
 RUNC = GoTools(folder=TOOLS / "runc", programs={"runc": "github.com/opencontainers/runc"}, tags="seccomp", cgo=True)
 PAUSE = GoTools(folder=TOOLS / "pause", programs={"pause": "cluster/pause"})
 HELM_4 = GoTools(folder=TOOLS / "helm4", programs={"helm": "helm.sh/helm/v4/cmd/helm"})
-HELM_3 = GoTools(folder=TOOLS / "helm3", programs={"helm": "helm.sh/helm/v3/cmd/helm"})
+SCHEMAS = GoTools(folder=TOOLS / "schemas", programs={"schemas": "cluster/schemas"})
+# Where it speaks to no cluster, Helm 3 takes Kubernetes 1.20 for granted unless its build says otherwise, as that of
+# its releases does; Helm 4 goes by the client library in it.
+HELM_3 = GoTools(
+    folder=TOOLS / "helm3",
+    programs={"helm": "helm.sh/helm/v3/cmd/helm"},
+    variables={
+        f"helm.sh/helm/v3/pkg/{package}.k8sVersion{part}": number
+        for package in ("chartutil", "lint/rules")
+        for part, number in (("Major", "1"), ("Minor", "37"))
+    },
+)
 
 
 class AssetsMissingError(Exception):
@@ -64,6 +75,11 @@ def cluster_binaries(environ: Mapping[str, str]) -> Binaries:
 def helm(environ: Mapping[str, str], *, major: int) -> Path:
     """Helm 3 or 4. Raises MissingGoError, BuildFailedError."""
     return built_program(environ, tools={3: HELM_3, 4: HELM_4}[major])
+
+
+def schemas(environ: Mapping[str, str]) -> Path:
+    """Checks objects that no cluster here has a use for. Raises MissingGoError, BuildFailedError."""
+    return built_program(environ, tools=SCHEMAS)
 
 
 def kubernetes(*programs: str) -> GoTools:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,16 @@ from typing import Any
 import pytest
 from plain_manifests import rendered
 from servers.go_tool import MissingGoError
+from submissions import submission
 
 from cluster.binaries import helm as built_helm
+from cluster.binaries import schemas as built_schemas
 from cluster.helm import CHART, NEWEST, Helm, HelmError
+from controller.kube.identity import labels_of
 from controller.kube.rights import CONTROLLER_RIGHTS
 from controller.kube.settings import ClusterSettings
 from controller.kube.settings_file import parse_settings
+from controller.names import Naming
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEP = "version: 1\nname: dialogues\nstore: {root: s3://bucket/sweeps}\n"
@@ -59,6 +63,15 @@ def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     except MissingGoError as missing:
         pytest.skip(str(missing))
     return Helm(program, tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Path:
+    """Knows the fields of NetworkPolicy, PodMonitor and PrometheusRule, and PromQL."""
+    try:
+        return built_schemas(os.environ)
+    except MissingGoError as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture
@@ -123,7 +136,7 @@ def test_values_that_contradict_each_other_are_refused(
     "text",
     [
         (ROOT / "examples" / "kubernetes.yaml").read_text(encoding="utf-8"),
-        "a: 1e-4 # 0x10, no, ~\n\ttab \"quoted\" 'single' {{ .Values.store }} $(HOME) $$ \\n\r\n  <&> \u2028 \U0001f642 é",
+        "a: 1e-4 # 0x10, no, ~\n\ttab \"quoted\" 'single' {{ .Values.store }} $(X) $$ \\n\r\n  <&> \u2028 \U0001f642",
         "\n\n  begins and ends with space  \n\n",
     ],
     ids=["example", "hostile", "space"],
@@ -288,7 +301,7 @@ def test_the_controller_reaches_store_and_hub_as_trials_do(helm: Helm, spec: str
     assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
         "/etc/lorasweep",
         "/home/lorasweep",
-        "/tmp",
+        "/tmp",  # noqa: S108  (a path in the pod)
         "/var/cache/huggingface",
         "/etc/ca",
     }
@@ -341,6 +354,12 @@ def test_network_policies_let_out_what_is_needed_and_nothing_in(helm: Helm, spec
     assert all(one["policyTypes"] == ["Ingress", "Egress"] for one in (controller, trial))
 
 
+def test_the_policy_of_trials_selects_the_pods_that_the_controller_makes(helm: Helm, spec: str) -> None:
+    policy = helm.template("nightly", spec, *SWITCHES).named("NetworkPolicy", "nightly-lorasweep-trial")["spec"]
+    labels = labels_of(submission(), Naming("s3://bucket/sweeps", "dialogues", "main"))
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+
+
 @pytest.mark.parametrize(
     ("endpoint", "port"),
     [("http://s3", 80), ("https://s3.example.org", 443), ("http://[fd00::1]:9000", 9000), ("http://10.0.0.1:81/", 81)],
@@ -374,6 +393,35 @@ def test_the_dashboard_is_json_and_asks_for_metrics_of_ours(helm: Helm, spec: st
     board = json.loads(found["data"]["lorasweep.json"])
     asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     assert all("lorasweep_" in expression for expression in asked)
+
+
+def test_what_no_cluster_here_enforces_has_fields_that_there_are_and_expressions_that_parse(
+    helm: Helm, spec: str, operator_values: str, schemas: Path
+) -> None:
+    kinds = {"NetworkPolicy", "PodMonitor", "PrometheusRule"}
+    labels = "--set=metrics.pod_monitor.labels.a=b,prometheus_rule.labels.a=b,prometheus_rule.alert_labels.a=b"
+    peers = '--set-json=network_policy.metrics_from=[{"namespaceSelector": {}}]'
+    for options in (SWITCHES, (NIGHTLY, labels, peers, *SWITCHES, operator_values)):
+        found = [one for one in helm.template("nightly", spec, *options).objects if one["kind"] in kinds]
+        assert len(found) == 4
+        assert _wrong(schemas, *found) == ""
+
+
+def test_expressions_of_the_dashboard_parse(schemas: Path) -> None:
+    board = json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert asked
+    assert _wrong(schemas, *({"apiVersion": "expression", "kind": "Dashboard", "expr": expr} for expr in asked)) == ""
+
+
+def test_the_check_of_fields_and_expressions_finds_what_is_wrong(helm: Helm, spec: str, schemas: Path) -> None:
+    found = helm.template("nightly", spec, *SWITCHES)
+    policy, rule = found.all("NetworkPolicy")[0], found.one("PrometheusRule")
+    policy["spec"]["podSelectr"] = {}
+    _alerts(rule)[0]["expr"] += " ="
+    said = _wrong(schemas, policy, rule)
+    assert 'unknown field "podSelectr"' in said
+    assert "parse error" in said
 
 
 def test_helm_test_runs_preflight_and_leaves_nothing(helm: Helm, spec: str) -> None:
@@ -445,6 +493,13 @@ def _alerts(rule: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def _wrong(schemas: Path, *objects: dict[str, Any]) -> str:
+    """What the schemas do not like, a line for each."""
+    text = "\n".join(json.dumps(one) for one in objects)
+    ended = subprocess.run([str(schemas)], input=text, stdout=subprocess.PIPE, text=True, check=False)
+    return ended.stdout
+
+
 def _notes(helm: Helm, *options: str) -> str:
-    words = ["install", "nightly", str(CHART), "--namespace=sweeps", NEWEST, *options]
-    return helm(*words, "--dry-run=client").partition("NOTES:")[2]
+    words = ("install", "nightly", str(CHART), "--namespace=sweeps", "--dry-run=client", *options)
+    return helm(*words).partition("NOTES:")[2]
