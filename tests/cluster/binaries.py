@@ -30,17 +30,7 @@ RUNC = GoTools(folder=TOOLS / "runc", programs={"runc": "github.com/opencontaine
 PAUSE = GoTools(folder=TOOLS / "pause", programs={"pause": "cluster/pause"})
 HELM_4 = GoTools(folder=TOOLS / "helm4", programs={"helm": "helm.sh/helm/v4/cmd/helm"})
 SCHEMAS = GoTools(folder=TOOLS / "schemas", programs={"schemas": "cluster/schemas"})
-# Where it speaks to no cluster, Helm 3 takes Kubernetes 1.20 for granted unless its build says otherwise, as that of
-# its releases does; Helm 4 goes by the client library in it.
-HELM_3 = GoTools(
-    folder=TOOLS / "helm3",
-    programs={"helm": "helm.sh/helm/v3/cmd/helm"},
-    variables={
-        f"helm.sh/helm/v3/pkg/{package}.k8sVersion{part}": number
-        for package in ("chartutil", "lint/rules")
-        for part, number in (("Major", "1"), ("Minor", "37"))
-    },
-)
+HELM_3 = GoTools(folder=TOOLS / "helm3", programs={"helm": "helm.sh/helm/v3/cmd/helm"})
 
 
 class AssetsMissingError(Exception):

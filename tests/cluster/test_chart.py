@@ -58,11 +58,13 @@ service_account_annotations:
 
 @pytest.fixture(scope="session", params=[4, 3], ids=["helm4", "helm3"])
 def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    try:
-        program = built_helm(os.environ, major=request.param)
-    except MissingGoError as missing:
-        pytest.skip(str(missing))
-    return Helm(program, tmp_path_factory.mktemp("helm"))
+    return _helm(request.param, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def helm_4(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Shows notes without a cluster, which Helm 3 does not."""
+    return _helm(4, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -433,18 +435,18 @@ def test_helm_test_runs_preflight_and_leaves_nothing(helm: Helm, spec: str) -> N
     assert policy == "before-hook-creation,hook-succeeded,hook-failed"
 
 
-def test_notes_print_the_next_three_commands(helm: Helm, spec: str) -> None:
-    notes = _notes(helm, spec)
+def test_notes_print_the_next_three_commands(helm_4: Helm, spec: str) -> None:
+    notes = _notes(helm_4, spec)
     assert re.search(r"1\. follow it +kubectl -n sweeps logs -f job/nightly-lorasweep-[0-9a-f]{8}\n", notes)
     assert "3. read the report       lorasweep report s3://bucket/sweeps/dialogues/main\n" in notes
     assert "lorasweep report s3://other/dialogues/YYYYMMDD-HHMMz\n" in _notes(
-        helm, spec, NIGHTLY, "--set=store=s3://other"
+        helm_4, spec, NIGHTLY, "--set=store=s3://other"
     )
 
 
 @pytest.mark.parametrize("text", ["- a list\n", "store: folder\n", "{ no yaml", "store: {root: 5}\n"])
-def test_notes_survive_a_sweep_that_is_none(helm: Helm, tmp_path: Path, text: str) -> None:
-    assert "is starting" in _notes(helm, _spec_option(tmp_path, text))
+def test_notes_survive_a_sweep_that_is_none(helm_4: Helm, tmp_path: Path, text: str) -> None:
+    assert "is starting" in _notes(helm_4, _spec_option(tmp_path, text))
 
 
 @pytest.mark.parametrize("version", ["1.30.14", "v1.30.9-eks-1"])
@@ -461,6 +463,14 @@ def test_a_cluster_that_is_new_enough_is_taken(helm: Helm, spec: str, version: s
 def test_the_plain_manifests_are_those_of_the_chart(helm: Helm) -> None:
     for name, text in rendered(helm.program).items():
         assert (ROOT / "k8s" / name).read_text(encoding="utf-8") == text, f"{name}: run `make manifests`"
+
+
+def _helm(major: int, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    try:
+        program = built_helm(os.environ, major=major)
+    except MissingGoError as missing:
+        pytest.skip(str(missing))
+    return Helm(program, tmp_path_factory.mktemp("helm"))
 
 
 def _spec_option(folder: Path, text: str) -> str:
