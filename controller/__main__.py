@@ -164,6 +164,9 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     )
     cluster.add_argument("--context", metavar="NAME", help="of the kubeconfig (default: its current one)")
     cluster.add_argument("-n", "--namespace", metavar="NAME", help="where the Jobs are made (default: the context's)")
+    cluster.add_argument(
+        "--run-from-job", metavar="JOB", help="call the run by the time for which a CronJob scheduled this Job"
+    )
     cluster.add_argument("--owner", metavar="CONFIGMAP", help="a release's ConfigMap; deleting it ends the run")
 
 

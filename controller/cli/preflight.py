@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from controller.checks import Check, checked
-from controller.cli.site import cluster_of
+from controller.cli.site import cluster_of, run_name_of
 from controller.cli.target import naming_of
 from controller.names import Naming
 from controller.planning.largest import largest_submission
@@ -29,7 +29,7 @@ __all__ = ["run_preflight"]
 def run_preflight(args: argparse.Namespace) -> int:
     """Look at store, sources and cluster; 0 when nothing failed, else 78."""
     loaded = load_spec(args.spec)
-    naming = naming_of(loaded.spec, store=args.store, run=args.run)
+    naming = naming_of(loaded.spec, store=args.store, run=run_name_of(args))
     checks = list(_checks(args, loaded, naming))
     passed = not any(check.outcome == "failed" for check in checks)
     if args.output == "json":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controller.cli.limits import limits_of
-from controller.cli.site import site_of
+from controller.cli.site import run_name_of, site_of
 from controller.cli.target import naming_of
 from controller.cli.wishes import want_running
 from controller.interrupts import Interrupts
@@ -53,7 +53,7 @@ _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 def run_run(args: argparse.Namespace) -> int:
     """Run the sweep of a spec file; 0 when every trial succeeded, 1 when it finished otherwise."""
     loaded = load_spec(args.spec)
-    naming = naming_of(loaded.spec, store=args.store, run=args.run)
+    naming = naming_of(loaded.spec, store=args.store, run=run_name_of(args))
     interrupts = Interrupts()
     with _metrics(args, naming, interrupts) as metrics:
         site = site_of(

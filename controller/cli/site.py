@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from controller.kube.settings import ClusterSettings
     from controller.kube.site import ClusterAddress
 
-__all__ = ["cluster_of", "site_of"]
+__all__ = ["cluster_of", "run_name_of", "site_of"]
 
-_CLUSTER_OPTIONS = ("cluster", "context", "namespace", "owner")
+_CLUSTER_OPTIONS = ("cluster", "context", "namespace", "owner", "run_from_job")
 
 
 def site_of(
@@ -37,7 +37,8 @@ def site_of(
     if args.backend == "local":
         given = [name for name in _CLUSTER_OPTIONS if getattr(args, name) is not None]
         if given:
-            raise SpecError(f"--{given[0]} is about a cluster; add --backend kubernetes, or leave it out")
+            option = given[0].replace("_", "-")
+            raise SpecError(f"--{option} is about a cluster; add --backend kubernetes, or leave it out")
         return LocalSite(naming.run_uri, environ=os.environ, now=_now)
     # The Kubernetes client takes half a second to import, which a run on this machine need not wait for.
     from controller.kube.site import KubeSite
@@ -52,6 +53,26 @@ def site_of(
         say=lambda text: tell(f"{text}\n"),
         count=count_request or (lambda verb, resource, status: None),
     )
+
+
+def run_name_of(args: argparse.Namespace) -> str | None:
+    """The run's name, as given or by the time of the Job that the command runs in; None for the default.
+
+    Raises SpecError for both, NotFoundError for a Job that is not there.
+    """
+    given: str | None = args.run
+    if args.run_from_job is None:
+        return given
+    if given is not None:
+        raise SpecError(f"--run {given!r} and --run-from-job both name the run; give one of them")
+    if args.backend == "local":
+        raise SpecError("--run-from-job is about a cluster; add --backend kubernetes, or leave it out")
+    from controller.kube.rights import JOBS
+    from controller.kube.scheduled import scheduled_run
+    from controller.kube.site import open_api
+
+    address, settings = cluster_of(args)
+    return scheduled_run(open_api(address, settings).get(JOBS, args.run_from_job))
 
 
 def cluster_of(args: argparse.Namespace) -> tuple[ClusterAddress, ClusterSettings]:

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Generic, TypeVar
 
 from controller.backend import Backend, Observed, Submission
@@ -27,7 +28,7 @@ from controller.kube.pod_template import CONTAINER
 from controller.kube.rights import EVENTS, JOBS
 from controller.kube.run_object import RunObject
 from controller.kube.settings import ClusterSettings
-from controller.kube.sighting import Sighting, sightings
+from controller.kube.sighting import Sighting, begun, sightings
 from job.contract.errors import ConflictError, ExitCode, NotFoundError, PreflightError, TransientError
 
 __all__ = ["KubeBackend"]
@@ -138,7 +139,7 @@ class KubeBackend:
         kept = {uid for one in found for uid in _uids(one)}
         self._known_jobs.keep(kept)
         self._known_pods.keep(kept)
-        events = self._told.about([one for one in found if one.job is not None and not one.pods])
+        events = self._told.about(found)
         return tuple(replace(one, events=events.get(one.identity.name, ())) for one in found)
 
     def _job(self, name: str) -> JobObject | None:
@@ -186,7 +187,9 @@ class KubeBackend:
 
 
 class _Told:
-    """What the cluster says about Jobs that have no pod: the only place where a quota or an admission says no."""
+    """What the cluster says about what waits. Only events tell that a quota or an admission refuses the pod of a Job,
+    and that a volume of a pod's is not there.
+    """
 
     def __init__(self, api: KubeApi, now: Callable[[], datetime]) -> None:
         self._api = api
@@ -194,23 +197,32 @@ class _Told:
         self._asked_at: dict[str, datetime] = {}
         self._events: dict[str, tuple[EventObject, ...]] = {}
 
-    def about(self, waiting: Sequence[Sighting]) -> Mapping[str, tuple[EventObject, ...]]:
+    def about(self, found: Sequence[Sighting]) -> Mapping[str, tuple[EventObject, ...]]:
         """Events by submission; asked anew every few seconds, for the first of a crowd that all wait alike."""
-        names = {one.identity.name for one in waiting}
-        self._events = {name: events for name, events in self._events.items() if name in names}
+        waiting = {one.identity.name: uid for one in found if (uid := _waits(one)) is not None}
+        self._events = {name: events for name, events in self._events.items() if name in waiting}
+        self._asked_at = {name: at for name, at in self._asked_at.items() if name in waiting}
         now = self._now()
-        for one in waiting[:_EVENTS_AT_ONCE]:
-            name = one.identity.name
+        for name, uid in islice(waiting.items(), _EVENTS_AT_ONCE):
             asked_at = self._asked_at.get(name)
-            if one.job is None or (asked_at is not None and now - asked_at < _EVENTS_EVERY):
+            if asked_at is not None and now - asked_at < _EVENTS_EVERY:
                 continue
             self._asked_at[name] = now
             try:
-                listing = self._api.list(EVENTS, fields=f"involvedObject.uid={one.job.metadata.uid}")
+                listing = self._api.list(EVENTS, fields=f"involvedObject.uid={uid}")
             except PreflightError:  # events may not be listed
                 continue
             self._events[name] = tuple(EventObject.read(event) for event in listing.objects)
         return self._events
+
+
+def _waits(sighting: Sighting) -> str | None:
+    """UID of what has not come to a process yet: the newest living pod, or a Job without one; None when neither."""
+    if sighting.living_pods:
+        pod = sighting.living_pods[-1]
+        return None if begun(pod) else pod.uid
+    job = sighting.job
+    return None if job is None or sighting.job_gone or job.end is not None else job.metadata.uid
 
 
 class _Memory(Generic[Seen]):
