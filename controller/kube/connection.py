@@ -47,8 +47,9 @@ def connect(
             config.load_incluster_config(client_configuration=settings)
             found = _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
         else:
-            config.load_kube_config(context=context, client_configuration=settings, persist_config=False)
-            found = _namespace_of(context)
+            file = environ.get("KUBECONFIG")  # the library reads the variable once, when it is imported
+            config.load_kube_config(file, context=context, client_configuration=settings, persist_config=False)
+            found = _namespace_of(context, file=file)
     except (ConfigException, OSError, ValueError, TypeError, KeyError) as err:
         raise PreflightError(
             f"no usable Kubernetes configuration: {_first_line(err)}; set KUBECONFIG, or name a context of it with "
@@ -57,8 +58,8 @@ def connect(
     return Connection(client.ApiClient(settings), namespace or found)
 
 
-def _namespace_of(context: str | None) -> str:
-    contexts, active = config.list_kube_config_contexts()
+def _namespace_of(context: str | None, *, file: str | None) -> str:
+    contexts, active = config.list_kube_config_contexts(file)
     chosen = next((one for one in contexts if one["name"] == context), active)
     return str(chosen["context"].get("namespace") or "default")
 
