@@ -23,7 +23,8 @@ setup: .venv/.installed ## make .venv with the locked dependencies; quick when n
 	@touch .venv/.installing
 	@echo "installing the locked dependencies into .venv" >&2
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
-	@.venv/bin/uv pip sync --python .venv/bin/python --require-hashes requirements/dev.txt
+	@# Compiled here once: where bytecode is not written on import, every trial would spend 8 s on torch and transformers.
+	@.venv/bin/uv pip sync --python .venv/bin/python --compile-bytecode --require-hashes requirements/dev.txt
 	@.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@mv .venv/.installing $@
 
