@@ -54,6 +54,10 @@ def _apiserver(binaries: Binaries, *, certificates: Certificates, node_address: 
             f"--tls-cert-file={certificates.server.certificate}",
             f"--tls-private-key-file={certificates.server.key}",
             f"--client-ca-file={certificates.authority.certificate}",
+            # No aggregated API server stands behind a proxy here, but everything that authenticates asks for the names.
+            f"--requestheader-client-ca-file={certificates.authority.certificate}",
+            "--requestheader-allowed-names=nobody",
+            "--requestheader-username-headers=X-Remote-User",
             f"--kubelet-client-certificate={kubelet_client.certificate}",
             f"--kubelet-client-key={kubelet_client.key}",
             "--kubelet-preferred-address-types=InternalIP",

@@ -23,7 +23,12 @@ from cluster.prerequisites import MissingPrerequisiteError
 from cluster.waiting import wait_for
 
 USE = "LORASWEEP_TEST_CLUSTER"
+ENDED = ("Succeeded", "Failed")
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+class PodEndedError(Exception):
+    """A pod ended in another way than the test waited for; the message has its log."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,19 @@ class Namespace:
     kubectl: Kubectl
     """Speaks of this namespace."""
 
-    def pod_phase(self, name: str) -> str:
-        phase: str = self.kubectl.get("pod", name)["status"].get("phase", "")
-        return phase
-
     def wait_for_phase(self, name: str, phase: str, *, deadline_s: float = 90.0) -> dict[str, Any]:
-        """The pod, once it is in that phase. Raises WaitedInVainError."""
-        wait_for(f"pod {name} to be {phase}", lambda: self.pod_phase(name) == phase, deadline_s=deadline_s)
-        return self.kubectl.get("pod", name)
+        """The pod, once it is in that phase. Raises WaitedInVainError, PodEndedError."""
+
+        def look() -> dict[str, Any] | None:
+            pod = self.kubectl.get("pod", name)
+            seen = pod["status"].get("phase", "")
+            if seen in ENDED and seen != phase:
+                raise PodEndedError(
+                    f"pod {name} was to be {phase} and is {seen}; its log:\n{self.kubectl('logs', name)}"
+                )
+            return pod if seen == phase else None
+
+        return wait_for(f"pod {name} to be {phase}", look, deadline_s=deadline_s)
 
 
 @pytest.fixture(scope="session")
@@ -118,4 +128,4 @@ def _told(kubectl: Kubectl) -> str:
     return "\n".join(told)
 
 
-__all__ = ["Namespace", "base_image", "cluster", "cluster_bucket", "images", "namespace"]
+__all__ = ["Namespace", "PodEndedError", "base_image", "cluster", "cluster_bucket", "images", "namespace"]

@@ -56,7 +56,12 @@ class S3Server:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
-            config=Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1}),
+            config=Config(
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"total_max_attempts": 1},
+                signature_version="s3v4",  # or links are signed in a way that the server no longer takes
+            ),
         )
 
 
