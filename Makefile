@@ -52,7 +52,8 @@ test: lint ## lint, then all tests but those that need a cluster
 	.venv/bin/pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-cluster: setup ## the tests that need a Kubernetes cluster: they bring up a real one; as root, on Linux
-	.venv/bin/pytest tests/cluster $(PYTEST_ARGS)
+	@PYTHONPATH=tests .venv/bin/python -m cluster build
+	.venv/bin/pytest tests/cluster -o timeout_func_only=true $(PYTEST_ARGS)
 
 cluster-up: setup ## leave a cluster standing, and say how kubectl reaches it
 	@PYTHONPATH=tests .venv/bin/python -m cluster up

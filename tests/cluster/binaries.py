@@ -28,9 +28,11 @@ RUNTIME = GoTools(
 )
 RUNC = GoTools(folder=TOOLS / "runc", programs={"runc": "github.com/opencontainers/runc"}, tags="seccomp", cgo=True)
 PAUSE = GoTools(folder=TOOLS / "pause", programs={"pause": "cluster/pause"})
-HELM_4 = GoTools(folder=TOOLS / "helm4", programs={"helm": "helm.sh/helm/v4/cmd/helm"})
+HELM = {
+    4: GoTools(folder=TOOLS / "helm4", programs={"helm": "helm.sh/helm/v4/cmd/helm"}),
+    3: GoTools(folder=TOOLS / "helm3", programs={"helm": "helm.sh/helm/v3/cmd/helm"}),
+}
 SCHEMAS = GoTools(folder=TOOLS / "schemas", programs={"schemas": "cluster/schemas"})
-HELM_3 = GoTools(folder=TOOLS / "helm3", programs={"helm": "helm.sh/helm/v3/cmd/helm"})
 
 
 class AssetsMissingError(Exception):
@@ -64,7 +66,7 @@ def cluster_binaries(environ: Mapping[str, str]) -> Binaries:
 
 def helm(environ: Mapping[str, str], *, major: int) -> Path:
     """Helm 3 or 4. Raises MissingGoError, BuildFailedError."""
-    return built_program(environ, tools={3: HELM_3, 4: HELM_4}[major])
+    return built_program(environ, tools=HELM[major])
 
 
 def schemas(environ: Mapping[str, str]) -> Path:
@@ -112,6 +114,7 @@ def found_in_assets(assets: Path) -> dict[str, Path]:
 __all__ = [
     "BUILT_ALWAYS",
     "FROM_ASSETS",
+    "HELM",
     "AssetsMissingError",
     "Binaries",
     "cluster_binaries",

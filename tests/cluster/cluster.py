@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import secrets
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +18,8 @@ from cluster.certificates import NODE, make_certificates
 from cluster.control_plane import control_plane
 from cluster.folder import ClusterFolder, lives, make_cgroups, new_folder, remove
 from cluster.images import cached_images
-from cluster.kubeconfig import write_kubeconfig
-from cluster.kubectl import Kubectl, KubectlError
+from cluster.kubeconfig import API_PORT, write_kubeconfig
+from cluster.kubectl import Kubectl
 from cluster.namespaces import FirstProcess, Namespaces, NamespacesError, end_first_process, start_namespaces
 from cluster.node import CONTAINERD_SOCKET, node
 from cluster.prerequisites import require
@@ -60,12 +62,13 @@ class Cluster:
         self.ctr("image", "import", str(archive), timeout_s=IMPORT_AFTER_S)
 
     def set_gpus(self, count: str) -> None:
-        """The node advertises so many GPUs; kubelet keeps the capacity, and the scheduler counts."""
+        """The node advertises so many GPUs, and the scheduler counts them. A restarted kubelet forgets them."""
         patch = [
             {"op": "add", "path": f"/status/{where}/{GPU.replace('/', '~1')}", "value": count}
             for where in ("capacity", "allocatable")
         ]
         self.kubectl("patch", "node", NODE, "--subresource=status", "--type=json", f"--patch={json.dumps(patch)}")
+        wait_for(f"{count} GPUs on the node", lambda: _allocatable(self).get(GPU) == count)
 
     def ctr(self, *arguments: str, timeout_s: float = 60.0) -> str:
         """What containerd's own client printed. Raises NamespacesError."""
@@ -206,10 +209,16 @@ def _runtime_answers(cluster: Cluster) -> bool:
 
 def _api_is_ready(cluster: Cluster) -> bool:
     cluster.programs.require_running()
+    # Not with kubectl: a start would spend as much on it as on the API server.
+    trusted = ssl.create_default_context(cafile=str(cluster.folder.certificates / "ca.crt"))
+    api = http.client.HTTPSConnection(cluster.inside.node_address, API_PORT, timeout=5, context=trusted)
     try:
-        return cluster.kubectl("get", "--raw=/readyz") == "ok"
-    except KubectlError:
+        api.request("GET", "/readyz")
+        return api.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        api.close()
 
 
 def _node_exists(cluster: Cluster) -> bool:
@@ -219,9 +228,13 @@ def _node_exists(cluster: Cluster) -> bool:
 
 def _node_is_ready(cluster: Cluster) -> bool:
     cluster.programs.require_running()
-    status = cluster.kubectl.get("node", NODE)["status"]
-    ready = any(seen["type"] == "Ready" and seen["status"] == "True" for seen in status["conditions"])
-    return ready and status["allocatable"].get(GPU) == GPUS
+    conditions = cluster.kubectl.get("node", NODE)["status"]["conditions"]
+    return any(seen["type"] == "Ready" and seen["status"] == "True" for seen in conditions)
+
+
+def _allocatable(cluster: Cluster) -> dict[str, str]:
+    found: dict[str, str] = cluster.kubectl.get("node", NODE)["status"]["allocatable"]
+    return found
 
 
 __all__ = ["GPU", "Cluster", "NoClusterError", "boot", "standing_cluster"]
