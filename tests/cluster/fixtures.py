@@ -79,7 +79,8 @@ def namespace(cluster: Cluster) -> Iterator[Namespace]:
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
     kubectl = cluster.kubectl.inside(name)
-    kubectl("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=60s")
+    for kind, made in (("serviceaccount", "default"), ("configmap", "kube-root-ca.crt")):
+        kubectl("wait", "--for=create", f"{kind}/{made}", "--timeout=60s")  # of two at once, it waits for none
     yield Namespace(name, kubectl)
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
