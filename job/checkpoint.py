@@ -2,6 +2,7 @@
 
 Limits
 - Two processes of one trial may write at once; each has a prefix of its own, and the newest that verifies wins.
+- Where the store takes no deletes, every checkpoint stays.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Manifest, ManifestFile, parse, to_json
-from job.contract.errors import NotFoundError, ResultError
+from job.contract.errors import ConfigurationError, NotFoundError, ResultError
 from job.store import Keys, Store
 from job.store.hashing import file_sha256
 from job.store.whole_file import explained
@@ -52,6 +53,7 @@ class Checkpoints:
         self._trial_id = trial_id
         self._attempt = attempt
         self._spool = spool
+        self._may_remove = True
 
     def new_folder(self) -> Path:
         """An empty folder to write the files of the next checkpoint into."""
@@ -142,9 +144,15 @@ class Checkpoints:
 
     def _remove(self, stored: _Stored) -> None:
         """The manifest goes first, so that a half removed checkpoint is never taken for a whole one."""
-        self._store.delete(self._key(stored, _MANIFEST))
-        for file in self._files().get(stored, ()):
-            self._store.delete(self._key(stored, file))
+        if not self._may_remove:
+            return
+        try:
+            self._store.delete(self._key(stored, _MANIFEST))
+            for file in self._files().get(stored, ()):
+                self._store.delete(self._key(stored, file))
+        except ConfigurationError as err:  # tidiness only: no trial fails for it, and `run` has warned of it
+            self._may_remove = False
+            logger.warning("checkpoints of trial %s stay in the store: %s", self._trial_id, err)
 
     def _key(self, stored: _Stored, path: str) -> str:
         return f"{Keys.checkpoint(self._trial_id, stored.attempt, stored.step)}{path}"

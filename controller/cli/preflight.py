@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from controller.checks import Check, checked
 from controller.cli.site import cluster_of, run_name_of
 from controller.cli.target import naming_of
 from controller.names import Naming
@@ -18,44 +17,40 @@ from controller.planning.plan import preview_plan
 from controller.provenance import provenance_of
 from controller.spec.file import LoadedSpec, load_spec
 from controller.streams import deliver, deliver_json
+from job.contract.checks import Check, failure, refused
 from job.contract.documents import Plan
 from job.contract.errors import ExitCode, SweepError
-from job.store import Store, open_store
+from job.store import open_store
 from job.store.preflight import check_store
 
 __all__ = ["run_preflight"]
 
 
 def run_preflight(args: argparse.Namespace) -> int:
-    """Look at store, sources and cluster; 0 when nothing failed, else 78."""
+    """Look at store, sources and cluster; 0 when nothing failed, 75 when what failed may pass by itself, else 78."""
     loaded = load_spec(args.spec)
     naming = naming_of(loaded.spec, store=args.store, run=run_name_of(args))
     checks = list(_checks(args, loaded, naming))
-    passed = not any(check.outcome == "failed" for check in checks)
+    error = refused(checks)
     if args.output == "json":
         found = [{"name": check.name, "outcome": check.outcome, "text": check.text} for check in checks]
-        deliver_json({"ok": passed, "checks": found})
+        deliver_json({"ok": error is None, "checks": found})
     else:
         deliver("".join(f"{check.outcome:<11}  {check.name}: {check.text}\n" for check in checks))
-    return int(ExitCode.DONE if passed else ExitCode.CONFIGURATION)
+    return int(ExitCode.DONE if error is None else error.exit_code)
 
 
 def _checks(args: argparse.Namespace, loaded: LoadedSpec, naming: Naming) -> Iterator[Check]:
     store = open_store(naming.run_uri)
-    yield checked("store", lambda: _try_store(store))
+    yield from check_store(store, nonce=secrets.token_hex(8), now=_now)
     try:
         plan = preview_plan(store, loaded, run=naming.run, repin=args.repin, now=_now).plan
     except SweepError as err:
-        yield Check("sources", "failed", str(err))
+        yield failure("sources", err)
         return
     yield Check("sources", "ok", f"model {plan.model.digest}, data {plan.data.digest}")
     if args.backend == "kubernetes":
         yield from _cluster_checks(args, loaded, naming, plan=plan)
-
-
-def _try_store(store: Store) -> str:
-    check_store(store, nonce=secrets.token_hex(8))
-    return f"{store.uri} keeps, lists and deletes, and writes once only"
 
 
 def _cluster_checks(args: argparse.Namespace, loaded: LoadedSpec, naming: Naming, *, plan: Plan) -> Iterator[Check]:

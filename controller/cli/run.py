@@ -36,6 +36,7 @@ from controller.states import Situation, states
 from controller.streams import deliver_failure, tell
 from controller.terminal import Display, display_on_stderr
 from controller.watchers import Watchers
+from job.contract.checks import refused, warnings
 from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan
 from job.contract.errors import ExitCode, StoppedError
@@ -107,7 +108,7 @@ class SweepRun:
     def _led(self) -> int:
         with self.site.led():
             store = open_store(self.naming.run_uri)
-            check_store(store, nonce=secrets.token_hex(8))
+            _check_store(store)
             plan = open_plan(store, self.loaded, run=self.naming.run, repin=self.repin, now=_now)
             reader = LedgerReader(store, plan)
             if self._is_open(plan, reader):
@@ -191,6 +192,14 @@ class SweepRun:
         if self.output == "json":
             deliver_failure(code, said)
         return int(code)
+
+
+def _check_store(store: Store) -> None:
+    checks = check_store(store, nonce=secrets.token_hex(8), now=_now)
+    if (error := refused(checks)) is not None:
+        raise error
+    for warning in warnings(checks):
+        tell(f"warning: {warning}\n")
 
 
 def _provenance() -> Provenance:

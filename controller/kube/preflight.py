@@ -11,10 +11,10 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from controller.checks import Check
 from controller.kube.api import KubeApi, Object, Resource
 from controller.kube.quantity import quantity
 from controller.kube.rights import CONTROLLER_RIGHTS, JOBS, NODES, QUOTAS, Right
+from job.contract.checks import Check
 from job.contract.errors import ConfigurationError, NotFoundError, PreflightError, SweepError
 
 __all__ = ["check_cluster", "check_rights"]

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Literal, NamedTuple, NoReturn
 
 from controller.backend import Submission
-from controller.checks import Check, refused
 from controller.kube.api import KubeApi
 from controller.kube.backend import KubeBackend
 from controller.kube.connection import connect
@@ -32,6 +31,7 @@ from controller.names import Naming
 from controller.reconcile import Watcher
 from controller.site import Site
 from controller.states import Situation, TrialStatus
+from job.contract.checks import Check, refused, warnings
 from job.contract.errors import ExitCode
 
 __all__ = ["ClusterAddress", "KubeSite", "cluster_checks", "open_api"]
@@ -123,9 +123,8 @@ class KubeSite:
         api, run = self._ready()
         place = RunPlace(self._naming, api.namespace, run.owner)
         checks = list(_sample_checks(api, place, settings=self._settings, sample=sample, gpus=gpus, now=self._now))
-        for check in checks:
-            if check.outcome == "warning":
-                self._say(f"warning: {check.name}: {check.text}")
+        for warning in warnings(checks):
+            self._say(f"warning: {warning}")
         if (error := refused(checks)) is not None:
             raise error
         labels = selector(self._naming)

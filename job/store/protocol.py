@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["ObjectInfo", "Store"]
+__all__ = ["ObjectInfo", "ServerClock", "Store"]
 
 
 class ObjectInfo(NamedTuple):
@@ -76,4 +76,13 @@ class Store(Protocol):
 
     def discard_unfinished(self, prefix: str, *, before: datetime) -> int:
         """Remove what killed writers left under `prefix` before that time; how many. Such rests are never listed."""
+        ...
+
+
+@runtime_checkable
+class ServerClock(Protocol):
+    """A store behind a server that says the time."""
+
+    def server_time(self) -> datetime | None:
+        """The server's clock, to the second; None when it did not say. Raises as every method of a store does."""
         ...

@@ -23,9 +23,9 @@ from pathlib import Path
 from job.contract.errors import ConfigurationError, NotFoundError, ResultError, TransientError
 from job.store.address import s3_address
 from job.store.keys import check_object, check_prefix, is_key
-from job.store.protocol import ObjectInfo, Store
+from job.store.protocol import ObjectInfo, ServerClock, Store
 from job.store.s3_client import Answer, Client, Listed, Page, connect, transfer_config
-from job.store.s3_errors import STREAM_ERRORS, ClientError, explained_s3, refusal_of
+from job.store.s3_errors import STREAM_ERRORS, ClientError, explained_s3, http_date, refusal_of
 from job.store.whole_file import explained, write_whole
 
 __all__ = ["S3Store"]
@@ -130,6 +130,12 @@ class S3Store:
                         self._abort(upload["Key"], upload["UploadId"])
                         count += 1
         return count
+
+    def server_time(self) -> datetime | None:
+        """As ServerClock says."""
+        with self._explained("ListObjectsV2", self._prefix):
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+        return http_date(page["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
     def _name(self, key: str) -> str:
         return self._prefix + check_object(key)
@@ -268,3 +274,4 @@ def _wait(round_number: int) -> None:
 
 
 _: type[Store] = S3Store
+_clock: type[ServerClock] = S3Store

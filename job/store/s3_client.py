@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import BinaryIO, Literal, Protocol, TypedDict, overload
 
@@ -41,11 +41,18 @@ class Listed(TypedDict):
     ETag: str
 
 
+class AnswerDetails(TypedDict):
+    """How an answer came."""
+
+    HTTPHeaders: Mapping[str, str]
+
+
 class Page(TypedDict, total=False):
     """A page of a listing."""
 
     Name: str
     Contents: list[Listed]
+    ResponseMetadata: AnswerDetails
 
 
 class Unfinished(TypedDict):

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from job.contract.errors import ConfigurationError, SweepError, TransientError
 
-__all__ = ["STREAM_ERRORS", "ClientError", "Refusal", "explained_s3", "refusal_of"]
+__all__ = ["STREAM_ERRORS", "ClientError", "Refusal", "explained_s3", "http_date", "refusal_of"]
 
 STREAM_ERRORS = (boto.ResponseStreamingError, boto.ReadTimeoutError, boto.IncompleteReadError, HTTPError)
 """The connection ended while a body was read; botocore does not ask again for these."""
@@ -73,11 +73,18 @@ def refusal_of(err: Any) -> Refusal:
     return Refusal(code=code, status=int(details.get("HTTPStatusCode", 0)), request_id=request_id, skew_s=skew_s)
 
 
-def _skew_s(date: object) -> float | None:
+def http_date(text: object) -> datetime | None:
+    """The time of a Date header; None where it is missing or none."""
     try:
-        return (parsedate_to_datetime(str(date)) - datetime.now(UTC)).total_seconds()
+        found = parsedate_to_datetime(str(text))
     except (TypeError, ValueError):
         return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _skew_s(date: object) -> float | None:
+    there = http_date(date)
+    return None if there is None else (there - datetime.now(UTC)).total_seconds()
 
 
 def _refused(refusal: Refusal, *, action: str, place: str, endpoint: str) -> SweepError:

@@ -9,15 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers.fault_proxy import Answer, FaultProxy
+from servers.s3_server import S3Bucket
 from specs import HEAD
 
 ROOT = Path(__file__).parents[2]
 ROW = '{"id": "1", "dialogue": "Ann: hi", "summary": "Ann greets."}\n'
 
 
-def preflight(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def preflight(folder: Path, *words: str, verb: str = "preflight") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "controller", "preflight", "sweep.yaml", *words],
+        [sys.executable, "-m", "controller", verb, "sweep.yaml", *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")},
         capture_output=True,
@@ -44,7 +46,11 @@ def folder(tmp_path: Path) -> Path:
 def test_a_place_that_takes_the_run_is_said_to_and_no_document_stays_there(folder: Path) -> None:
     done = preflight(folder)
     assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok"]
+    outcomes = {line[13:].split(":")[0]: line[:13].strip() for line in done.stdout.splitlines()}
+    clock = outcomes.pop("store's clock")
+    assert clock == "not checked"
+    assert set(outcomes) >= {"store", "right to delete", "sources"}
+    assert set(outcomes.values()) == {"ok"}
     assert [path.name for path in (folder / "runs").rglob("*") if path.is_file()] == [".store.lock"]
 
 
@@ -54,9 +60,9 @@ def test_sources_that_are_not_there_fail_with_their_field_in_text_and_in_json(fo
     assert done.returncode == 78
     found = json.loads(done.stdout)
     assert not found["ok"]
-    assert {check["name"]: check["outcome"] for check in found["checks"]} == {"store": "ok", "sources": "failed"}
-    assert "b.jsonl" in found["checks"][1]["text"]
-    assert preflight(folder).stdout.splitlines()[1].startswith("failed       sources: ")
+    assert [check["name"] for check in found["checks"] if check["outcome"] == "failed"] == ["sources"]
+    assert "b.jsonl" in found["checks"][-1]["text"]
+    assert preflight(folder).stdout.splitlines()[-1].startswith("failed       sources: ")
 
 
 def test_a_store_that_cannot_be_written_fails_with_its_path(folder: Path) -> None:
@@ -71,3 +77,23 @@ def test_a_cluster_without_settings_is_a_mistake_that_names_the_option(folder: P
     done = preflight(folder, "--backend", "kubernetes")
     assert done.returncode == 2
     assert "--cluster FILE" in done.stderr
+
+
+def test_a_run_warns_of_a_store_that_takes_no_deletes_and_goes_on(
+    folder: Path, s3_bucket: S3Bucket, proxy: FaultProxy
+) -> None:
+    proxy.inject(Answer(403, "AccessDenied"), method="DELETE", times=10_000)
+    (folder / "rows" / "b.jsonl").unlink()
+    done = preflight(folder, "--store", s3_bucket.uri, verb="run")
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("warning: right to delete: DeleteObject ")
+    assert "b.jsonl" in "".join(rest)
+
+
+def test_a_store_that_does_not_answer_is_no_refusal_but_a_reason_to_try_again(
+    folder: Path, s3_bucket: S3Bucket, proxy: FaultProxy
+) -> None:
+    proxy.go_down()
+    done = preflight(folder, "--store", s3_bucket.uri)
+    assert done.returncode == 75, done.stdout + done.stderr
+    assert "failed       store: " in done.stdout

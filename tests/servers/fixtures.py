@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from servers.fault_proxy import FaultProxy, fault_proxy
 from servers.go_tool import MissingGoError, built_program
 from servers.s3_server import S3Bucket, S3Server, new_bucket, running_s3_server
 
@@ -29,3 +30,14 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def s3_bucket(s3_server: S3Server) -> S3Bucket:
     """An empty bucket that no other test sees."""
     return new_bucket(s3_server)
+
+
+@pytest.fixture
+def proxy(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Stands between stores and the server; botocore's pauses between two attempts are taken out."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+    for name, value in s3_bucket.server.environment().items():
+        monkeypatch.setenv(name, value)
+    with fault_proxy(s3_bucket.server.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+        yield proxy

@@ -50,6 +50,8 @@ def test_the_layout_is_the_documented_one(key: str, expected: str) -> None:
         Keys.submission("quick-01234567-1"),
         Keys.report("report.html"),
         Keys.report("verified.json"),
+        "preflight/kept",
+        "preflight/1f2e",
         Keys.result(TRIAL),
         Keys.failure(TRIAL, "quick-01234567-1-disrupted"),
         Keys.retry(TRIAL, 2),
