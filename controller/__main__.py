@@ -203,6 +203,7 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="remove the whole run, results and all")
 
 
+_PAUSE = "start no further trial of a run until `resume`; what runs, or waits in a cluster, goes on to its end"
 _VERBS: dict[str, _Verb] = {
     "validate": _Verb("plan", "check a spec and say every mistake in it", _add_spec),
     "plan": _Verb(
@@ -216,6 +217,8 @@ _VERBS: dict[str, _Verb] = {
     "logs": _Verb("logs", "print what the newest process of a trial wrote", _add_logs),
     "report": _Verb("report", "write the report of a run from what is in its store", _add_report),
     "stop": _Verb("stop", "end a run or one trial; what is finished is kept", _add_trial),
+    "pause": _Verb("pause", _PAUSE, _add_target),
+    "resume": _Verb("pause", "let a paused run go on", _add_target),
     "retry": _Verb("retry", "give failed or stopped trials a new start", _add_trial),
     "clean": _Verb("clean", "remove what a run no longer needs, or the whole run", _add_clean),
     "schema": _Verb("plan", "print the JSON Schema of a spec", _add_output),

@@ -6,6 +6,7 @@ Rules, in the order in which they are applied:
 - a live submission is stopped when a trial of it is to stop, when it waited too long or was disrupted too often; never
   because its trials are done: a process that has published still tidies up;
 - a trial that was disrupted too often fails;
+- a pause starts nothing and ends nothing: what lives goes on, and no limit of waiting runs until it is over;
 - a group with open trials gets submission n+1 when the end of n is in the store, nothing live holds one of its trials
   or trains the same adapter, the pause after a failure is over and a place is free.
 """
@@ -170,14 +171,19 @@ class _Table:
 
     def _waited_too_long(self, seen: Observed) -> tuple[WriteFailure, ...]:
         """Failures for the trials of a submission whose wait is over its limit; the stop follows from them."""
+        control = self.situation.ledger.control
         # How long a node stays away is in nobody's hands here, and a trial whose node is lost may have run for hours.
-        if seen.state != "waiting" or seen.wait_reason == "node_lost":
+        if seen.state != "waiting" or seen.wait_reason == "node_lost" or control.state == "paused":
             return ()
         limits, now = self.situation.limits, self.situation.now
         queued = seen.scheduled_at is None and seen.wait_reason in _QUEUE_WAITS
         limit_s = limits.queue_timeout_s if queued else limits.start_timeout_s
         since = seen.submitted_at if queued else seen.scheduled_at or seen.submitted_at
-        if limit_s is None or since is None or (now - since).total_seconds() <= limit_s:
+        if limit_s is None or since is None:
+            return ()
+        if control.resumed_at is not None:
+            since = max(since, control.resumed_at)
+        if (now - since).total_seconds() <= limit_s:
             return ()
         field, reason = _wait_limit(seen, queued=queued)
         message = f"not running {limit_s:g} s after it was {'submitted' if queued else 'given a place'} ({field})"

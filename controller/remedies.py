@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from controller.report.text import first_line, one_line
-from controller.states import TrialStatus
+from controller.states import Situation, TrialStatus
 from job.contract.documents import Plan
 from job.contract.errors import FailureReason
 
-__all__ = ["WAYS_ON", "log_command", "remedies", "repeats", "retry_command"]
+__all__ = ["WAYS_ON", "log_command", "pause_text", "remedies", "repeats", "resume_command", "retry_command"]
 
 _LISTED = 20
 # No process ran, or what it wrote says nothing of what was found later.
@@ -62,6 +62,20 @@ def retry_command(run: str, trial_id: str | None = None) -> str:
 def log_command(run: str, trial_id: str, *, reason: str | None) -> str | None:
     """The command that prints the log of a trial that failed for this reason; None where there is nothing to see."""
     return None if reason in _LOGLESS else shlex.join(["lorasweep", "logs", run, trial_id])
+
+
+def resume_command(run: str) -> str:
+    """The command that ends a pause."""
+    return shlex.join(["lorasweep", "resume", run])
+
+
+def pause_text(situation: Situation, statuses: Mapping[str, TrialStatus], *, run: str) -> str:
+    """That the run is paused, what goes on, and the command that ends the pause; empty where it is not, or is over."""
+    if situation.ledger.control.state != "paused" or all(status.final for status in statuses.values()):
+        return ""
+    live = sum(status.state in {"running", "waiting"} for status in statuses.values())
+    on = f"{live} {'trial goes' if live == 1 else 'trials go'} on to the end" if live else "nothing runs"
+    return f"paused: {on}, nothing new is started; `{resume_command(run)}` goes on"
 
 
 def remedies(plan: Plan, statuses: Mapping[str, TrialStatus], *, run: str) -> str:

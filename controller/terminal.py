@@ -21,6 +21,7 @@ from controller.interrupts import Wish
 from controller.local.backend import GRACE_S
 from controller.progress import SweepProgress, progress_of, trial_note
 from controller.reconcile import Watcher
+from controller.remedies import pause_text
 from controller.states import Situation, TrialStatus
 from controller.streams import tell
 from controller.trial_table import table_lines, trial_rows
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 _ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NOTE_EVERY_S = 30.0  # of a running trial, where lines stay on the screen
 _ROWS = 30
+_IN_LINE = frozenset({"slot", "canary", "paused", None})
 
 
 class Display(Watcher, ABC):
@@ -98,28 +100,34 @@ def columns_of(stream: TextIO) -> int | None:
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
-def display_on_stderr() -> Display:
-    """The display that fits where stderr goes: a live table, lines, or log records with LORASWEEP_LOG=json."""
+def display_on_stderr(run: str) -> Display:
+    """The display that fits where stderr goes: a live table, lines, or log records with LORASWEEP_LOG=json.
+
+    `run` is the place of the run, for the commands that it names.
+    """
     if os.environ.get("LORASWEEP_LOG") == "json":
-        return PlainLines(lambda line: logger.info(line.rstrip()), monotonic=time.monotonic)
+        return PlainLines(lambda line: logger.info(line.rstrip()), run=run, monotonic=time.monotonic)
     if sys.stderr.isatty():
-        return LiveTable(Console(stderr=True))
-    return PlainLines(tell, monotonic=time.monotonic)
+        return LiveTable(Console(stderr=True), run=run)
+    return PlainLines(tell, run=run, monotonic=time.monotonic)
 
 
 class PlainLines(Display):
     """A line when a trial changes its state, and now and then one about what runs."""
 
-    def __init__(self, write: Callable[[str], object], *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, write: Callable[[str], object], *, run: str, monotonic: Callable[[], float]) -> None:
         self._write = write
+        self._run = run
         self._monotonic = monotonic
         self._states: dict[str, tuple[str, str | None, bool]] = {}
         self._noted_at: dict[str, float] = {}
         self._notes: dict[str, str] = {}
         self._troubled = False
+        self._paused = False
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
         self._troubled = False
+        self._say_pause(situation, statuses)
         first = not self._states
         for trial in situation.plan.trials:
             status = statuses[trial.trial_id]
@@ -128,7 +136,7 @@ class PlainLines(Display):
             changed = self._states.get(trial.trial_id) != now
             self._states[trial.trial_id] = now
             # What an earlier run has finished and what stands in line are in the summary, and there may be many.
-            if (status.state == "pending" and status.reason in {"slot", "canary", None}) or (first and status.final):
+            if (status.state == "pending" and status.reason in _IN_LINE) or (first and status.final):
                 continue
             if changed or self._note_is_due(trial.trial_id, status):
                 note = trial_note(situation, trial, status)
@@ -151,6 +159,15 @@ class PlainLines(Display):
     def close(self) -> None:
         """Nothing to give back."""
 
+    def _say_pause(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
+        """At the begin and at the end of a pause; how many still run meanwhile is no news."""
+        state = situation.ledger.control.state
+        if not self._paused and (text := pause_text(situation, statuses, run=self._run)):
+            self.say(text)
+        elif self._paused and state == "running":
+            self.say("the pause is over")
+        self._paused = state == "paused"
+
     def _note_is_due(self, trial_id: str, status: TrialStatus) -> bool:
         noted_at = self._noted_at.get(trial_id)
         return status.state == "running" and (noted_at is None or self._monotonic() - noted_at >= _NOTE_EVERY_S)
@@ -163,8 +180,9 @@ class PlainLines(Display):
 class LiveTable(Display):
     """The table of trials, renewed in place."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, run: str) -> None:
         self._console = console
+        self._run = run
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
         self._shown = ""
@@ -172,7 +190,8 @@ class LiveTable(Display):
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
         rows = trial_rows(situation, statuses, limit=_ROWS)
         lines = table_lines(rows, width=self._console.width)
-        self._live.update(Group(*lines, Text(summary(progress_of(situation, statuses)))), refresh=True)
+        below = [summary(progress_of(situation, statuses)), pause_text(situation, statuses, run=self._run)]
+        self._live.update(Group(*lines, *(Text(line) for line in below if line)), refresh=True)
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         text = f"waiting since {since.isoformat(timespec='seconds')}: {error}"

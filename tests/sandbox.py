@@ -114,6 +114,13 @@ class Sandbox:
             time.sleep(0.05)
         raise AssertionError(f"trial {letter} did not run within {DEADLINE_S} s")
 
+    def until_ended(self, letter: str) -> None:
+        """Wait until the end of a submission of the trial is stored."""
+        deadline = time.monotonic() + DEADLINE_S
+        while self.trial_ids()[letter] not in {trial_id for end in self.ends() for trial_id in end.trial_ids}:
+            assert time.monotonic() < deadline, f"trial {letter} did not end within {DEADLINE_S} s"
+            time.sleep(0.05)
+
     def until_locked(self) -> None:
         """Wait until a controller holds the run."""
         deadline = time.monotonic() + DEADLINE_S

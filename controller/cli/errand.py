@@ -22,7 +22,7 @@ __all__ = ["Errand", "run_command", "run_of_changed_spec"]
 class Errand(NamedTuple):
     """A command without its run, so that a refusal can name the whole of it."""
 
-    verb: Literal["status", "logs", "report", "stop", "retry", "clean"]
+    verb: Literal["status", "logs", "report", "stop", "pause", "resume", "retry", "clean"]
     rest: tuple[str | None, ...] = ()
     """Further words; None for one that was not given."""
 
@@ -43,8 +43,8 @@ def run_of_changed_spec(naming: Naming, *, spec: str, store: str | None, run: st
     """The run that a command is about whose spec file, as it is now, has not run; stderr says that it differs.
 
     Whoever only looks gets the run of that name, or the only other one of the sweep, or the only one that is live. A
-    stop may name a run so, and a sibling of the default one only while it is live; a retry acts on live runs, as
-    otherwise the next `run` would be of the changed spec; a clean never does.
+    stop, a pause and its end may name a run so, and a sibling of the default one only while it is live; a retry acts on
+    live runs, as otherwise the next `run` would be of the changed spec; a clean never does.
     Raises NotFoundError when nothing has run, and SpecError with the exact commands where a person has to choose.
     """
     begin = run_command(spec, store=store, run=run)
@@ -66,7 +66,7 @@ def _may(errand: Errand, *, live: bool, sibling: bool) -> bool:
     match errand.verb:
         case "status" | "logs" | "report":
             return True
-        case "stop":
+        case "stop" | "pause" | "resume":
             return live or not sibling
         case "retry":
             return live

@@ -11,6 +11,7 @@ from controller.cli.errand import Errand
 from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.cli.wishes import renew_control, void_failures
 from controller.ledger import CorruptResult
+from controller.remedies import resume_command
 from controller.states import TrialStatus, states
 from controller.streams import deliver_json, tell
 from job.contract.config import PlannedTrial
@@ -43,6 +44,8 @@ def run_retry(args: argparse.Namespace) -> int:
         deliver_json({"retried": [trial.trial_id for trial in chosen]})
     letters = ", ".join(f"{trial.letter} {trial.trial_id}" for trial in chosen)
     then = f"a live controller takes them up at once; else `{target.begin}` does"
+    if situation.ledger.control.state == "paused":
+        then = f"the run is paused: `{resume_command(target.naming.run_uri)}` goes on"
     tell(f"to be tried again: {letters}; {then}\n" if chosen else "no trial has failed or been stopped\n")
     return ExitCode.DONE
 

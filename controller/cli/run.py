@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["SweepRun", "run_run"]
 
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+# The chart names the controller's own Job here. Its pods come and go, and what a person wished for is to stay.
+_JOB_UID = "LORASWEEP_JOB_UID"
 
 
 def run_run(args: argparse.Namespace) -> int:
@@ -113,8 +115,11 @@ class SweepRun:
             reader = LedgerReader(store, plan)
             if self._is_open(plan, reader):
                 check_pins(plan, self.loaded)
-            want_running(store, spec_sha256=plan.spec_sha256, now=_now())
-            display = display_on_stderr()
+            job = os.environ.get(_JOB_UID) or None
+            resumed = want_running(store, spec_sha256=plan.spec_sha256, now=_now(), begun_by=job)
+            display = display_on_stderr(self.naming.run_uri)
+            if resumed:
+                display.say("the run was paused; it goes on")
             try:
                 outcome = self._reconcile(plan, store=store, reader=reader, display=display)
             finally:

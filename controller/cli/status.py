@@ -15,7 +15,7 @@ from controller.cli.target import Target, open_target, situation_of
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
 from controller.progress import progress_of, trial_note
-from controller.remedies import remedies
+from controller.remedies import pause_text, remedies
 from controller.states import Situation, TrialStatus, states
 from controller.streams import deliver, deliver_json
 from controller.terminal import Display, columns_of, display_on_stderr, summary
@@ -44,9 +44,10 @@ def run_status(args: argparse.Namespace) -> int:
     for line in table_lines(trial_rows(situation, statuses), width=columns_of(sys.stdout)):
         console.print(line, soft_wrap=True)
     deliver(table.getvalue())
-    control = situation.ledger.control.state
-    wanted = "" if control == "running" else f", {control} by a person"
+    wanted = ", stopped by a person" if situation.ledger.control.state == "stopped" else ""
     deliver(f"{target.plan.sweep}/{target.plan.run}: {summary(progress_of(situation, statuses))}{wanted}\n")
+    if paused := pause_text(situation, statuses, run=target.naming.run_uri):
+        deliver(paused + "\n")
     if warning := look.presence.warning(statuses, begin=target.begin):
         deliver(warning + "\n")
     deliver(remedies(target.plan, statuses, run=target.naming.run_uri))
@@ -67,7 +68,7 @@ def _look(target: Target, reader: LedgerReader) -> _Look:
 def _watch(target: Target, reader: LedgerReader, look: _Look) -> _Look:
     interrupts = Interrupts()
     interrupts.install()
-    display = display_on_stderr()
+    display = display_on_stderr(target.naming.run_uri)
     warned = ""
     try:
         while True:

@@ -33,6 +33,7 @@ __all__ = [
     "Progress",
     "Result",
     "Retry",
+    "RunState",
     "ScoredSplit",
     "Scores",
     "Seconds",
@@ -110,16 +111,24 @@ class Plan(Frozen):
         return self
 
 
+RunState = Literal["running", "paused", "stopped"]
+"""What people want of a run."""
+
+
 class Control(Frozen):
     """What people asked for; the controller reads it before every decision."""
 
     schema_version: Literal[1] = 1
-    state: Literal["running", "paused", "stopped"] = "running"
+    state: RunState = "running"
     trials: dict[TrialId, Literal["stop"]] = Field(default_factory=dict)
     """Trials stopped one by one; a retry takes the entry away."""
     spec_sha256: Sha256 | None = None
     """Of the newest `run`: which of the run's plans the verbs without a spec file are about."""
     updated_at: datetime | None = None
+    resumed_at: datetime | None = None
+    """When the newest pause ended: what waits in a cluster began to wait anew then."""
+    begun_by: Text | None = None
+    """The Kubernetes Job of the newest `run`: another pod of the same Job goes on with the wishes as they are."""
 
 
 class Retry(Frozen):

@@ -219,6 +219,10 @@ def test_a_schedule_is_a_cron_job_whose_runs_ask_their_job_for_a_name(helm: Helm
     job = cron["spec"]["jobTemplate"]["spec"]
     assert _arguments(job).endswith("--owner nightly-lorasweep --run-from-job $(LORASWEEP_JOB)")
     (container,) = job["template"]["spec"]["containers"]
+    assert container["env"][-2] == {
+        "name": "LORASWEEP_JOB_UID",
+        "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}},
+    }
     assert container["env"][-1] == {
         "name": "LORASWEEP_JOB",
         "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-name']"}},

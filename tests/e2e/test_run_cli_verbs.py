@@ -88,6 +88,64 @@ def test_a_stopped_run_ends_its_controller_and_run_goes_on(sandbox: Sandbox) -> 
     assert sandbox.sweep().returncode == 0
 
 
+def test_a_paused_run_ends_what_runs_and_waits_until_it_is_resumed(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["gate"]}
+    process = sandbox.start()
+    sandbox.until_running("A")
+    paused = sandbox.verb("pause", str(sandbox.run), "--output", "json")
+    ids = sandbox.trial_ids()
+    assert json.loads(paused.stdout) == {
+        "was": "running",
+        "now": "paused",
+        "held": [ids["B"], ids["C"]],
+        "live": [ids["A"]],
+    }
+    said = f"paused: 1 trial goes on to the end, nothing new is started; `lorasweep resume {sandbox.run}` goes on\n"
+    assert paused.stderr == said
+    assert process.stderr is not None
+    assert said in iter(process.stderr.readline, "")
+    sandbox.gate.touch()
+    sandbox.until_ended("A")
+    shown = sandbox.verb("status", str(sandbox.run)).stdout
+    assert "paused: the run is paused" in shown
+    assert f"paused: nothing runs, nothing new is started; `lorasweep resume {sandbox.run}` goes on" in shown
+    assert "no controller" not in shown
+    assert "B" not in {end.trial_ids[0] for end in sandbox.ends()}
+    resumed = sandbox.verb("resume", str(sandbox.run))
+    assert resumed.stderr == "demo/main goes on; its controller takes it up at once\n"
+    _, talk = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert [line for line in talk.splitlines() if line.startswith(("paused: ", "the pause"))] == ["the pause is over"]
+    assert states(sandbox) == {"A": "succeeded", "B": "succeeded", "C": "succeeded"}
+
+
+def test_a_pause_outlives_its_controller_and_run_ends_it(sandbox: Sandbox) -> None:
+    sandbox.behaviours = {"A": ["slow", "ok"]}
+    process = sandbox.start()
+    sandbox.until_running("A")
+    assert sandbox.verb("pause", str(sandbox.run)).returncode == 0
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=DEADLINE_S)
+    again = sandbox.verb("resume", str(sandbox.spec), "--store", str(sandbox.store))
+    command = f"lorasweep run {sandbox.spec} --store {sandbox.store}"
+    assert again.stderr == f"demo/main goes on; no controller is running: `{command}`\n"
+    assert sandbox.verb("pause", str(sandbox.run)).returncode == 0
+    done = sandbox.sweep()
+    assert done.returncode == 0
+    assert "the run was paused; it goes on" in done.stderr
+
+
+def test_what_is_stopped_or_finished_is_not_paused(sandbox: Sandbox) -> None:
+    assert sandbox.sweep().returncode == 0
+    finished = sandbox.verb("pause", str(sandbox.run))
+    assert (finished.returncode, "nothing to hold back" in finished.stderr) == (0, True)
+    assert sandbox.verb("stop", str(sandbox.run)).returncode == 0
+    for verb in ("pause", "resume"):
+        refused = sandbox.verb(verb, str(sandbox.run), "--output", "json")
+        assert refused.returncode == 2
+        assert "was stopped, not paused; `lorasweep run SPEC" in json.loads(refused.stdout)["errors"][0]
+
+
 def test_a_failed_trial_is_retried_with_new_attempts(sandbox: Sandbox) -> None:
     sandbox.behaviours = {"A": ["80", "ok"]}
     assert sandbox.sweep().returncode == 1

@@ -298,7 +298,10 @@ class AnySweep(RuleBasedStateMachine):
 
     @rule(state=st.sampled_from(["running", "paused", "stopped"]))
     def command(self, state: str) -> None:
-        self.world.command(self.world.control().model_copy(update={"state": state}))
+        control = self.world.control()
+        resumed = control.state == "paused" and state == "running"
+        update = {"state": state, "resumed_at": self.world.now if resumed else control.resumed_at}
+        self.world.command(control.model_copy(update=update))
 
     @rule(pick=st.integers(0, 4))
     def retry(self, pick: int) -> None:

@@ -31,7 +31,7 @@ from controller.decide import RecordEnd, StopSubmission, Submit, WriteFailure, s
 from controller.ledger import Ledger, TrialRecord
 from controller.states import Limits, Situation, states
 from job.contract.documents import Control, Progress
-from job.contract.errors import FailureReason
+from job.contract.errors import FailureReason, WaitReason
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,31 @@ def test_a_paused_run_submits_nothing_and_is_not_finished() -> None:
     assert actions(given) == ()
     assert {one.reason for one in states(given).values()} == {"paused"}
     assert not settled(given, states(given))
+
+
+def test_a_pause_leaves_alone_what_lives_and_starts_no_other() -> None:
+    paused = ledger(control=Control(state="paused"))
+    for live in (seen(), seen(state="waiting")):
+        given = situation(paused, [live])
+        assert actions(given) == ()
+        assert [one.state for one in states(given).values()] == [live.state, "pending", "pending"]
+
+
+@pytest.mark.parametrize(("wait", "limit_s"), [("no_gpu", 7200), ("image", 1800)])
+def test_no_limit_of_waiting_runs_in_a_pause_and_all_begin_anew_after_it(wait: WaitReason, limit_s: int) -> None:
+    limits = replace(LIMITS, start_timeout_s=1800, queue_timeout_s=7200)
+    waiting = replace(seen(state="waiting"), wait_reason=wait, scheduled_at=NOW if wait == "image" else None)
+
+    def fails(control: Control, waited_s: int) -> bool:
+        now = NOW + timedelta(seconds=waited_s)
+        given = situation(ledger(control=control), [waiting], limits=limits, now=now)
+        return any(isinstance(one, WriteFailure) for one in actions(given))
+
+    assert fails(Control(), limit_s + 1)
+    assert not fails(Control(state="paused"), 100 * limit_s)
+    resumed = Control(resumed_at=NOW + timedelta(seconds=100 * limit_s))
+    assert not fails(resumed, 101 * limit_s)
+    assert fails(resumed, 101 * limit_s + 1)
 
 
 def test_a_controller_that_leaves_submits_nothing() -> None:

@@ -18,7 +18,7 @@ from job.contract.errors import NotFoundError, SpecError
 from job.store import Keys, open_store
 
 PLAN = plan_of((lora_trial(0),))
-Verb = Literal["status", "logs", "report", "stop", "retry", "clean"]
+Verb = Literal["status", "logs", "report", "stop", "pause", "resume", "retry", "clean"]
 READING: list[Verb] = ["status", "logs", "report"]
 
 
@@ -48,7 +48,7 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
         yield made
 
 
-@pytest.mark.parametrize("verb", [*READING, "stop", "retry"])
+@pytest.mark.parametrize("verb", [*READING, "stop", "pause", "resume", "retry"])
 def test_a_run_that_goes_on_is_meant_and_said_to_differ(
     runs: Runs, capsys: pytest.CaptureFixture[str], verb: Verb
 ) -> None:
@@ -57,7 +57,7 @@ def test_a_run_that_goes_on_is_meant_and_said_to_differ(
     assert f"my spec.yaml differs from the spec that ran; this is about {made.run_uri}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [*READING, "stop"])
+@pytest.mark.parametrize("verb", [*READING, "stop", "pause", "resume"])
 def test_a_run_that_has_ended_is_meant_by_who_looks_or_stops(runs: Runs, verb: Verb) -> None:
     made = runs.made("main")
     assert runs.meant(Errand(verb)) == made

@@ -12,15 +12,17 @@ from rich.cells import cell_len
 from controller.backend import Observed
 from controller.ledger import Ledger, TrialRecord
 from controller.progress import progress_of, trial_note
+from controller.remedies import pause_text
 from controller.states import Limits, Situation, states
 from controller.terminal import PlainLines, duration, harmless, leaving_text, summary
 from controller.trial_table import TrialRow, table_lines, trial_rows
-from job.contract.documents import Failure, Progress
+from job.contract.documents import Control, Failure, Progress
 from job.contract.errors import TransientError
 
 TRIALS = tuple(lora_trial(number) for number in range(4))
 A, B, C, D = TRIALS
 PLAN = plan_of(TRIALS)
+RUN = "/my runs/demo/main"
 TRIAL_S = 1.8  # the sum of result_of's stages
 
 
@@ -91,7 +93,7 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 def test_a_line_is_written_when_something_changed_and_now_and_then_while_it_runs() -> None:
     lines: list[str] = []
     now = 0.0
-    display = PlainLines(lines.append, monotonic=lambda: now)
+    display = PlainLines(lines.append, run=RUN, monotonic=lambda: now)
     given = situation()
     for _ in range(5):
         display.update(given, states(given))
@@ -111,7 +113,7 @@ def test_a_line_is_written_when_something_changed_and_now_and_then_while_it_runs
 
 def test_trouble_is_told_once_until_it_is_over() -> None:
     lines: list[str] = []
-    display = PlainLines(lines.append, monotonic=lambda: 0.0)
+    display = PlainLines(lines.append, run=RUN, monotonic=lambda: 0.0)
     for _ in range(3):
         display.trouble(TransientError("no route"), since=NOW)
     assert lines == ["waiting since 2026-01-02T03:04:05+00:00: no route\n"]
@@ -203,13 +205,33 @@ def test_without_a_lock_to_ask_silence_tells_whether_a_trial_runs(silent_s: floa
 
 def test_what_is_said_of_a_running_trial_is_news_once() -> None:
     lines: list[str] = []
-    display = PlainLines(lines.append, monotonic=lambda: 0.0)
+    display = PlainLines(lines.append, run=RUN, monotonic=lambda: 0.0)
     for text in ("", "waiting for the store: full, 10 bytes free", "waiting for the store: full, 9 bytes free", ""):
         given = situation()
         seen = tuple(replace(one, text=text) for one in given.observed or ())
         given = replace(given, observed=seen)
         display.update(given, states(given))
     assert ["waiting for the store" in line for line in lines] == [False, True, False]
+
+
+def test_a_pause_is_said_once_with_the_command_that_ends_it_and_so_is_its_end() -> None:
+    lines: list[str] = []
+    display = PlainLines(lines.append, run=RUN, monotonic=lambda: 0.0)
+    for state in ("running", "paused", "paused", "running", "running", "paused"):
+        given = situation()
+        stored = replace(given.ledger, control=Control(state=state))
+        given = replace(given, ledger=stored)
+        display.update(given, states(given))
+    paused = (
+        "paused: 1 trial goes on to the end, nothing new is started; `lorasweep resume '/my runs/demo/main'` goes on\n"
+    )
+    assert lines[1:] == [paused, "the pause is over\n", paused]
+
+
+def test_a_pause_of_what_is_finished_is_not_worth_a_word() -> None:
+    record = {trial.trial_id: TrialRecord(result=result_of(trial, "p0")) for trial in TRIALS}
+    given = Situation(PLAN, Ledger(trials=record, control=Control(state="paused")), (), Limits(), NOW)
+    assert pause_text(given, states(given), run=RUN) == ""
 
 
 def test_after_a_signal_a_person_hears_what_is_stopped_how_long_that_takes_and_how_to_end_it() -> None:

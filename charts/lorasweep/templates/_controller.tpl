@@ -110,16 +110,17 @@ volumes:
 {{- end }}
 
 {{/* A JobSpec. Exit codes are those of docs/design.md: 85 is a stop from outside or a lost Lease, and is no failure; 1, 2
-and 78 stay what they are however often it is tried. */}}
+and 78 stay what they are however often it is tried. The Job's UID tells its second pod that it is no new wish to run. */}}
 {{- define "lorasweep.job" -}}
 {{- $arguments := list "run" "/etc/lorasweep/sweep.yaml" "--backend" "kubernetes" "--cluster" "/etc/lorasweep/cluster.yaml" -}}
 {{- $arguments = concat $arguments (list "--owner" (include "lorasweep.name" .)) -}}
 {{- with .Values.store }}{{ $arguments = concat $arguments (list "--store" .) }}{{ end -}}
-{{- $env := list -}}
+{{- $uid := dict "fieldPath" "metadata.labels['batch.kubernetes.io/controller-uid']" -}}
+{{- $env := list (dict "name" "LORASWEEP_JOB_UID" "valueFrom" (dict "fieldRef" $uid)) -}}
 {{- if .Values.schedule.cron -}}
 {{- $arguments = concat $arguments (list "--run-from-job" "$(LORASWEEP_JOB)") -}}
 {{- $label := dict "fieldPath" "metadata.labels['batch.kubernetes.io/job-name']" -}}
-{{- $env = list (dict "name" "LORASWEEP_JOB" "valueFrom" (dict "fieldRef" $label)) -}}
+{{- $env = append $env (dict "name" "LORASWEEP_JOB" "valueFrom" (dict "fieldRef" $label)) -}}
 {{- else -}}
 {{- with .Values.run }}{{ $arguments = concat $arguments (list "--run" .) }}{{ end -}}
 {{- end -}}
