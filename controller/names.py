@@ -42,6 +42,10 @@ class Naming:
             raise ValueError(f"submission number {number} is below 1")
         return f"{_base(self, tuple(trial_ids))}-{number}"
 
+    def sample(self, trial_ids: Sequence[str]) -> str:
+        """`<sweep>-<h8>-0`: what a submission is called that is never made, so that no real one is in its way."""
+        return f"{_base(self, tuple(trial_ids))}-0"
+
 
 @lru_cache(maxsize=65536)  # a plan has up to 10,000 groups, and every poll asks for all of them
 def _base(naming: Naming, trial_ids: tuple[str, ...]) -> str:

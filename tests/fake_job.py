@@ -1,7 +1,9 @@
 """`python fake_job.py REQUEST --run-uri URI --attempt ID`: keeps the job's contract without a model.
 
 FAKE_JOB, a JSON object, says what each trial does, by letter: a list with one word per submission, the last for all
-further ones. Words: `ok`, `slow` (until SIGTERM), `late` (until SIGTERM, and then waits for FAKE_JOB_GATE, a file),
+further ones. FAKE_JOB_NUMBER is the submission's number, where the attempt's name does not begin with it. Words: `ok`,
+`slow` (until SIGTERM), `late` (until SIGTERM, and then waits for FAKE_JOB_GATE, a file), `resume` (slow in the first
+attempt that writes progress, ok in a later one), `eat` (memory, until it is killed),
 `complain` (of its store, until SIGTERM), `deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing` (exit 0
 without a result), `children` (leaves a process behind, then as ok), `gate` (waits for FAKE_JOB_GATE), or a number: that
 exit code.
@@ -25,7 +27,7 @@ from fake_sweep import publish
 
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import Progress, parse, to_json
-from job.contract.errors import ExitCode
+from job.contract.errors import ExitCode, NotFoundError
 from job.contract.notice import NOTICE_VARIABLE, notice_body
 from job.store import Keys, Store, open_store
 
@@ -43,11 +45,13 @@ def main() -> int:
     request = parse(Request, arguments.request.read_bytes(), name="request")
     store = open_store(arguments.run_uri)
     behaviours = json.loads(os.environ.get("FAKE_JOB", "{}"))
-    number = int(arguments.attempt.split("-")[0])
+    number = int(os.environ.get("FAKE_JOB_NUMBER") or arguments.attempt.split("-")[0])
     for trial in request.trials:
         words = behaviours.get(trial.letter, ["ok"])
         word = words[min(number, len(words)) - 1]
         sys.stderr.write(f"trial {trial.letter} attempt {arguments.attempt}: {word}\n")
+        if word == "resume":
+            word = "slow" if _attempt_before(trial, store) in {None, arguments.attempt} else "ok"
         code = _do(word, trial, store=store, attempt=arguments.attempt)
         if code:
             return code
@@ -71,12 +75,20 @@ def _do(word: str, trial: PlannedTrial, *, store: Store, attempt: str) -> int:
     if word in {"slow", "late", "deaf", "complain"}:
         sys.stderr.write("waiting\n")
         time.sleep(_PATIENCE_S)
-    if word == "children":
-        subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({_PATIENCE_S})"])
-    if word == "gate":
-        _wait_for_gate()
+    if word in _ACTS:
+        _ACTS[word]()
     publish(store, trial, attempt, rouge=0.1 + 0.05 * ord(trial.letter[0]) % 0.5)
     return 0
+
+
+def _leave_children() -> None:
+    subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({_PATIENCE_S})"])
+
+
+def _eat() -> None:
+    eaten = []
+    while True:
+        eaten.append(os.urandom(1024) * 8192)
 
 
 def _wait_for_gate() -> None:
@@ -85,11 +97,23 @@ def _wait_for_gate() -> None:
         time.sleep(0.02)
 
 
+def _attempt_before(trial: PlannedTrial, store: Store) -> str | None:
+    """The attempt that wrote progress last, if one did."""
+    try:
+        body = store.read(Keys.progress(trial.trial_id), limit_bytes=10**6)
+    except NotFoundError:
+        return None
+    return parse(Progress, body, name="progress").attempt
+
+
 def _progress(trial: PlannedTrial, *, store: Store, attempt: str) -> None:
     progress = Progress(
         attempt=attempt, stage="train", step=2, max_steps=4, loss=1.5, tokens_per_s=1000.0, updated_at=datetime.now(UTC)
     )
     store.put(Keys.progress(trial.trial_id), to_json(progress))
+
+
+_ACTS = {"children": _leave_children, "eat": _eat, "gate": _wait_for_gate}
 
 
 def _stopped_late(signum: int, frame: FrameType | None) -> NoReturn:

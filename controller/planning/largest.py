@@ -17,7 +17,7 @@ def largest_submission(spec: SweepSpec, plan: Plan, *, naming: Naming, provenanc
     trained = {trial.trial_id for trial in plan.trials if trial.kind == "lora"}
     group = max(plan.groups, key=lambda group: not trained.isdisjoint(group.trial_ids))
     return Submission(
-        name=naming.submission(group.trial_ids, 1),
+        name=naming.sample(group.trial_ids),
         number=1,
         group_id=group.group_id,
         request=request_of(spec, plan, group, provenance=provenance, adapters={}),

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import pytest
 from servers.go_tool import MissingGoError
@@ -17,41 +16,15 @@ from servers.s3_server import S3Bucket, new_bucket
 
 from cluster.cluster import Cluster, NoClusterError, boot, standing_cluster
 from cluster.folder import standing_folder
-from cluster.images import BASE_IMAGE, Images, cached_images
+from cluster.images import BASE_IMAGE, Build, Images, cached_images
 from cluster.kubectl import Kubectl, KubectlError
+from cluster.namespace import Namespace
+from cluster.our_images import CONTROLLER_IMAGE, FAKE_JOB_IMAGE, JOB_IMAGE
 from cluster.prerequisites import MissingPrerequisiteError
-from cluster.waiting import wait_for
+from cluster.sweep import ClusterSweep, make_sweep
 
 USE = "LORASWEEP_TEST_CLUSTER"
-ENDED = ("Succeeded", "Failed")
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-
-
-class PodEndedError(Exception):
-    """A pod ended in another way than the test waited for; the message has its log."""
-
-
-@dataclass(frozen=True)
-class Namespace:
-    """A namespace of its own for one test, in which Pod Security `restricted` is enforced."""
-
-    name: str
-    kubectl: Kubectl
-    """Speaks of this namespace."""
-
-    def wait_for_phase(self, name: str, phase: str, *, deadline_s: float = 90.0) -> dict[str, Any]:
-        """The pod, once it is in that phase. Raises WaitedInVainError, PodEndedError."""
-
-        def look() -> dict[str, Any] | None:
-            pod = self.kubectl.get("pod", name)
-            seen = pod["status"].get("phase", "")
-            if seen in ENDED and seen != phase:
-                raise PodEndedError(
-                    f"pod {name} was to be {phase} and is {seen}; its log:\n{self.kubectl('logs', name)}"
-                )
-            return pod if seen == phase else None
-
-        return wait_for(f"pod {name} to be {phase}", look, deadline_s=deadline_s)
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +77,48 @@ def base_image(cluster: Cluster, images: Images) -> str:
     return BASE_IMAGE
 
 
+@pytest.fixture(scope="session")
+def controller_image(cluster: Cluster, images: Images, base_image: str) -> str:
+    """Name of the controller's image, in the cluster."""
+    return _built(cluster, images, CONTROLLER_IMAGE)
+
+
+@pytest.fixture(scope="session")
+def job_image(cluster: Cluster, images: Images, base_image: str) -> str:
+    """Name of the job's image, in the cluster. It holds torch: minutes and gigabytes where it is not there yet."""
+    return _built(cluster, images, JOB_IMAGE)
+
+
+@pytest.fixture(scope="session")
+def fake_job_image(cluster: Cluster, images: Images, controller_image: str) -> str:
+    """Name of an image that keeps the job's contract without a model; tests/fake_job.py says what it does."""
+    return _built(cluster, images, FAKE_JOB_IMAGE)
+
+
+@pytest.fixture
+def sweep(
+    cluster: Cluster,
+    namespace: Namespace,
+    cluster_bucket: S3Bucket,
+    fake_job_image: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[ClusterSweep]:
+    """Three trials that train nothing; their controller is a process beside the test, ended with it."""
+    for name, value in cluster_bucket.server.environment().items():
+        monkeypatch.setenv(name, value)
+    made = make_sweep(
+        tmp_path, namespace=namespace, bucket=cluster_bucket, kubeconfig=cluster.kubeconfig, image=fake_job_image
+    )
+    yield made
+    made.end_all()
+
+
+def _built(cluster: Cluster, images: Images, build: Build) -> str:
+    cluster.import_image(images.build(build))
+    return build.name
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what was in its namespace, and the ends of the cluster's logs."""
@@ -129,4 +144,15 @@ def _told(kubectl: Kubectl) -> str:
     return "\n".join(told)
 
 
-__all__ = ["Namespace", "PodEndedError", "base_image", "cluster", "cluster_bucket", "images", "namespace"]
+__all__ = [
+    "Namespace",
+    "base_image",
+    "cluster",
+    "cluster_bucket",
+    "controller_image",
+    "fake_job_image",
+    "images",
+    "job_image",
+    "namespace",
+    "sweep",
+]

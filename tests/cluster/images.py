@@ -49,6 +49,8 @@ class Build:
     target: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
     """Values of the Dockerfile's ARG lines, such as the base image."""
+    sources: Sequence[str] = ()
+    """Files and folders of the context that the image is made of. If said and unchanged, nothing is built."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,23 @@ class Images:
     def build(self, build: Build) -> Path:
         """The archive of an image that is as its Dockerfile and context say now. Raises ImageBuildError."""
         with self._storage_locked():
+            inputs = self.folder / f"{_stem(build.name)}.inputs"
+            digest = _digest_of(build)
+            if build.sources and (archive := self._made_of(inputs, digest)) is not None:
+                return archive  # buildah would read every layer again to find out that it has them: gigabytes
             command = ["bud", "--isolation=chroot", "--layers", f"--file={build.dockerfile}", f"--tag={build.name}"]
             command += [f"--target={build.target}"] if build.target else []
             command += [f"--build-arg={name}={value}" for name, value in build.arguments.items()]
             self._buildah(*command, *self._trust(), str(build.context))
-            return self._archive(build.name)
+            archive = self._archive(build.name)
+            inputs.write_text(f"{digest} {archive.name}", encoding="utf-8")
+            return archive
+
+    def _made_of(self, inputs: Path, digest: str) -> Path | None:
+        """The archive that was made of these inputs, if it is still there."""
+        before, _, name = inputs.read_text(encoding="utf-8").partition(" ") if inputs.exists() else ("", "", "")
+        archive = self.folder / name
+        return archive if before == digest and archive.is_file() else None
 
     def base(self) -> Path:
         """The archive of BASE_IMAGE, which builds can name in FROM from then on. Raises ImageBuildError."""
@@ -94,7 +108,7 @@ class Images:
 
     def _archive(self, name: str) -> Path:
         image_id = self._buildah("images", "--quiet", "--no-trunc", name).split()[0].removeprefix("sha256:")
-        stem = name.rpartition("/")[2].replace(":", "-")
+        stem = _stem(name)
         archive = self.folder / f"{stem}.{image_id[:16]}.oci.tar"
         if not archive.exists():
             for older in self.folder.glob(f"{stem}.*.oci.tar"):
@@ -129,6 +143,23 @@ class Images:
 def cached_images(environ: Mapping[str, str]) -> Images:
     """The images that this machine keeps between runs."""
     return Images(cache_root(environ) / "images")
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].replace(":", "-")
+
+
+def _digest_of(build: Build) -> str:
+    """Of the names and bytes of all that decides what the image holds, but for what FROM names."""
+    digest = hashlib.sha256(repr((build.name, build.target, sorted(build.arguments.items()))).encode())
+    ignored = [path for path in (build.context / ".dockerignore",) if path.exists()]
+    named = [build.context / source for source in build.sources]
+    inside = [path for folder in named for path in (folder.rglob("*") if folder.is_dir() else [folder])]
+    for path in sorted([build.dockerfile, *ignored, *inside]):
+        if path.is_file() and "__pycache__" not in path.parts:
+            body = path.read_bytes()
+            digest.update(f"{path.name if path == build.dockerfile else path}\0{len(body)}\0".encode() + body)
+    return digest.hexdigest()
 
 
 def _bootstrap(root: Path) -> None:

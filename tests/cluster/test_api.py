@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.fixtures import Namespace
+from cluster.namespace import Namespace
 from cluster.waiting import wait_for
 from controller.kube.api import KubeApi, Object
 from controller.kube.connection import connect

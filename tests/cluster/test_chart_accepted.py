@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 from cluster.binaries import helm as built_helm
 from cluster.cluster import Cluster
-from cluster.fixtures import Namespace
 from cluster.helm import CHART, Helm, HelmError
+from cluster.namespace import Namespace
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEP = f"--set-file=spec={ROOT / 'examples' / 'kubernetes.yaml'}"

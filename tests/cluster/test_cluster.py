@@ -10,8 +10,8 @@ from servers.s3_server import S3Bucket
 from cluster.binaries import TOOLS, module_version
 from cluster.certificates import NODE
 from cluster.cluster import GPU, Cluster
-from cluster.fixtures import Namespace
 from cluster.kubectl import KubectlError
+from cluster.namespace import Namespace
 from cluster.pods import restricted_pod
 from cluster.waiting import wait_for
 
