@@ -158,7 +158,8 @@ def _digest_of(build: Build) -> str:
     for path in sorted([build.dockerfile, *ignored, *inside]):
         if path.is_file() and "__pycache__" not in path.parts:
             body = path.read_bytes()
-            digest.update(f"{path.name if path == build.dockerfile else path}\0{len(body)}\0".encode() + body)
+            name = path.name if path == build.dockerfile else path.relative_to(build.context)
+            digest.update(f"{name}\0{len(body)}\0".encode() + body)
     return digest.hexdigest()
 
 
