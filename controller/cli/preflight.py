@@ -13,13 +13,18 @@ from controller.cli.site import cluster_of, run_name_of
 from controller.cli.target import naming_of
 from controller.names import Naming
 from controller.planning.largest import largest_submission
+from controller.planning.memory import estimate_text, largest_estimate
+from controller.planning.model_shape import model_shape
 from controller.planning.plan import preview_plan
+from controller.planning.request import execution_of
 from controller.provenance import provenance_of
 from controller.spec.file import LoadedSpec, load_spec
 from controller.streams import deliver, deliver_json
 from job.contract.checks import Check, failure, refused
 from job.contract.documents import Plan
 from job.contract.errors import ExitCode, SweepError
+from job.sources.description import describe_model
+from job.sources.hashes import default_cache
 from job.store import open_store
 from job.store.preflight import check_store
 
@@ -49,8 +54,24 @@ def _checks(args: argparse.Namespace, loaded: LoadedSpec, naming: Naming) -> Ite
         yield failure("sources", err)
         return
     yield Check("sources", "ok", f"model {plan.model.digest}, data {plan.data.digest}")
+    yield _gpu_memory(loaded, plan)
     if args.backend == "kubernetes":
         yield from _cluster_checks(args, loaded, naming, plan=plan)
+
+
+def _gpu_memory(loaded: LoadedSpec, plan: Plan) -> Check:
+    name = "GPU memory"
+    if not loaded.spec.execution.gpus:
+        return Check(name, "not checked", "no GPU is asked for (execution.gpus)")
+    try:
+        described = describe_model(plan.model, cache=default_cache())
+        shape = model_shape(described.config, weight_bytes=described.weight_bytes)
+    except SweepError as err:
+        return Check(name, "not checked", str(err))
+    largest = largest_estimate(plan.trials, shape=shape, execution=execution_of(loaded.spec))
+    if largest is None:
+        return Check(name, "not checked", "no trial asks a model")
+    return Check(name, "ok", estimate_text(largest))
 
 
 def _cluster_checks(args: argparse.Namespace, loaded: LoadedSpec, naming: Naming, *, plan: Plan) -> Iterator[Check]:

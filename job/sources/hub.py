@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from job.contract.errors import ConfigurationError, TransientError
 
-__all__ = ["commit_of", "download"]
+__all__ = ["commit_of", "download", "file_sizes"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,21 @@ def download(repo: str, *, kind: RepoType, commit: str, patterns: Sequence[str])
         HfApi().repo_info(repo, repo_type=kind, revision=commit, timeout=_TIMEOUT_S)
         logger.info("fetching %s %s at %s", kind, repo, commit)
         return _snapshot(repo, kind=kind, commit=commit, patterns=patterns, only_here=False)
+
+
+def file_sizes(repo: str, *, commit: str, folder: Path) -> Mapping[str, int]:
+    """Bytes by name of the model's files at a commit of which some were downloaded into `folder` of the cache.
+
+    Where the cache does not list the commit's files, as when it was copied here, those that are there count.
+    """
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+    try:
+        tree = get_cached_repo_tree(repo, repo_type="model", revision=commit)
+    except CachedRepoTreeNotFoundError:
+        return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    return {file.path: file.size for file in tree}
 
 
 def _snapshot(repo: str, *, kind: RepoType, commit: str, patterns: Sequence[str], only_here: bool) -> Path:

@@ -35,6 +35,10 @@ class Listing(Protocol):
         """The file's bytes. Raises ConfigurationError when it is larger, or cannot be read."""
         ...
 
+    def size_bytes(self, name: str) -> int:
+        """How large a file is that is there."""
+        ...
+
     def sha256(self, name: str) -> str:
         """SHA-256 of the file's bytes, 64 hex digits."""
         ...
@@ -77,6 +81,13 @@ class FolderListing:
             raise ConfigurationError(f"{path} is over {limit_bytes:,} bytes, which no file of its kind is")
         return body
 
+    def size_bytes(self, name: str) -> int:
+        path = self._folder / name
+        try:
+            return path.stat().st_size
+        except OSError as err:
+            raise ConfigurationError(f"{path} cannot be read: {err.strerror or err}") from err
+
     def sha256(self, name: str) -> str:
         return self._hashes.of_file(self._folder / name)
 
@@ -103,6 +114,9 @@ class StoreListing:
         if self._objects()[name].size_bytes > limit_bytes:
             raise ConfigurationError(f"{self.place}/{name} is over {limit_bytes:,} bytes, which no file of its kind is")
         return self._store.read(name, limit_bytes=limit_bytes)
+
+    def size_bytes(self, name: str) -> int:
+        return self._objects()[name].size_bytes
 
     def sha256(self, name: str) -> str:
         found = self._objects()[name]

@@ -13,6 +13,7 @@ from tiny_sources import FILES, put_folder, safetensors, write_model, write_rows
 from job.contract.config import Source
 from job.contract.errors import ConfigurationError, SpecError
 from job.source import fetch_data, fetch_model, pin_data, pin_model
+from job.sources.description import describe_model
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,22 @@ def test_a_prefix_with_the_bytes_of_a_folder_has_its_digest(tmp_path: Path, cach
     data = pin_data(f"s3://{bucket.name}/rows", base=tmp_path, revision=None, files=FILES)
     assert data.digest == pin_data("rows", base=tmp_path, revision=None, files=FILES).digest
     assert sorted(path.name for path in fetch_data(data, files=FILES, cache=cache).iterdir()) == sorted(FILES)
+
+
+def test_a_model_is_described_alike_in_a_folder_and_under_a_prefix(
+    tmp_path: Path, cache: Path, bucket: S3Bucket
+) -> None:
+    index = b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}'
+    shards = {"model-1.safetensors": safetensors(4), "model-2.safetensors": safetensors(400)}
+    model = write_model(tmp_path / "model", **{"model.safetensors.index.json": index}, **shards)
+    (model / "model.safetensors").unlink()
+    described = describe_model(pin(model), cache=cache)
+    assert described == ({"model_type": "gpt2"}, sum(map(len, shards.values())))
+    remote = pin_model(put_folder(bucket, model, "models/tiny"), base=tmp_path, revision=None)
+    assert describe_model(remote, cache=cache) == described
+    (model / "config.json").write_bytes(b"[]")
+    with pytest.raises(ConfigurationError, match="not an object"):
+        describe_model(pin(model).model_copy(update={"kind": "path"}), cache=cache)
 
 
 def test_one_object_is_a_source_as_one_file_is(tmp_path: Path, cache: Path, bucket: S3Bucket) -> None:

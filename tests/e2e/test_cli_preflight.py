@@ -14,6 +14,13 @@ from servers.s3_server import S3Bucket
 from specs import HEAD
 
 ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "hidden_size": 64,
+    "intermediate_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "vocab_size": 1000,
+}
 ROW = '{"id": "1", "dialogue": "Ann: hi", "summary": "Ann greets."}\n'
 
 
@@ -32,8 +39,8 @@ def preflight(folder: Path, *words: str, verb: str = "preflight") -> subprocess.
 def folder(tmp_path: Path) -> Path:
     """A spec with a model that can be pinned, and rows."""
     (tmp_path / "model").mkdir()
-    for name in ("config.json", "tokenizer.json"):
-        (tmp_path / "model" / name).write_text("{}")
+    (tmp_path / "model" / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "model" / "tokenizer.json").write_text("{}")
     (tmp_path / "model" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     (tmp_path / "rows").mkdir()
     for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
@@ -47,10 +54,15 @@ def test_a_place_that_takes_the_run_is_said_to_and_no_document_stays_there(folde
     done = preflight(folder)
     assert done.returncode == 0, done.stderr
     outcomes = {line[13:].split(":")[0]: line[:13].strip() for line in done.stdout.splitlines()}
-    clock = outcomes.pop("store's clock")
-    assert clock == "not checked"
-    assert set(outcomes) >= {"store", "right to delete", "sources"}
-    assert set(outcomes.values()) == {"ok"}
+    assert outcomes == {
+        "store": "ok",
+        "right to delete": "ok",
+        "store's clock": "not checked",
+        "sources": "ok",
+        "GPU memory": "ok",
+    }
+    assert "for A (" in done.stdout
+    assert "activations 0." in done.stdout
     assert [path.name for path in (folder / "runs").rglob("*") if path.is_file()] == [".store.lock"]
 
 
@@ -63,6 +75,16 @@ def test_sources_that_are_not_there_fail_with_their_field_in_text_and_in_json(fo
     assert [check["name"] for check in found["checks"] if check["outcome"] == "failed"] == ["sources"]
     assert "b.jsonl" in found["checks"][-1]["text"]
     assert preflight(folder).stdout.splitlines()[-1].startswith("failed       sources: ")
+
+
+def test_memory_of_a_gpu_is_not_checked_where_none_is_asked_for_or_the_model_does_not_say_its_widths(
+    folder: Path,
+) -> None:
+    (folder / "model" / "config.json").write_text("{}")
+    assert "not checked  GPU memory: config.json has no 'hidden_size'" in preflight(folder).stdout
+    with (folder / "sweep.yaml").open("a") as spec:
+        spec.write("execution: {gpus: 0}\n")
+    assert "not checked  GPU memory: no GPU is asked for" in preflight(folder).stdout
 
 
 def test_a_store_that_cannot_be_written_fails_with_its_path(folder: Path) -> None:

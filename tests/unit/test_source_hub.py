@@ -24,10 +24,14 @@ import sys
 from pathlib import Path
 from job.contract.errors import SweepError
 from job.source import fetch_data, fetch_model, pin_data, pin_model
+from job.sources.description import describe_model
 verb, name, revision, *files = sys.argv[1:]
 base, cache, revision = Path.cwd(), Path("cache").absolute(), revision or None
 try:
-    if verb == "model":
+    if verb == "describe":
+        found = describe_model(pin_model(name, base=base, revision=revision), cache=cache)
+        print(found.weight_bytes, found.config)
+    elif verb == "model":
         source = pin_model(name, base=base, revision=revision)
         print(source.digest, fetch_model(source, cache=cache))
     else:
@@ -88,11 +92,25 @@ def test_a_hub_model_is_checked_as_a_folder_is(tmp_path: Path) -> None:
     assert "auto_map" in answer.rest
 
 
+def test_offline_a_model_in_the_cache_is_described_by_its_files(tmp_path: Path) -> None:
+    write_hub_cache(tmp_path, "models--org--tiny", write_model(tmp_path / "m"))
+    weights = (tmp_path / "m" / "model.safetensors").stat().st_size
+    answer = ask(tmp_path, "describe", "org/tiny", "", HF_HUB_OFFLINE="1")
+    assert answer == (str(weights), "{'model_type': 'gpt2'}")
+    assert ask(tmp_path, "describe", "org/other", COMMIT, HF_HUB_OFFLINE="1").first == "ConfigurationError"
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     model = write_model(tmp_path / "served", **{"pytorch_model.bin": b"pickle", "run.py": b"code"})
     with running_hub(model=model, rows=write_rows(tmp_path / "served_rows")) as running:
         yield running
+
+
+def test_a_hub_model_is_described_without_its_weights(tmp_path: Path, hub: Hub) -> None:
+    weights = (tmp_path / "served" / "model.safetensors").stat().st_size
+    assert ask(tmp_path, "describe", "org/tiny", "", HF_ENDPOINT=hub.url) == (str(weights), "{'model_type': 'gpt2'}")
+    assert not [request for request in hub.asked if "safetensors" in request]
 
 
 def test_a_hub_model_is_fetched_without_code_or_pickles_and_then_needs_no_network(tmp_path: Path, hub: Hub) -> None:
