@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from controller.backend import Backend, Submission
 from controller.decide import Action, Forget, RecordEnd, StopSubmission, Submit, WriteFailure, decide, settled
@@ -24,7 +24,7 @@ from job.contract.documents import Failure, Plan, SubmissionEnd, to_json
 from job.contract.errors import ConflictError, TransientError
 from job.store import Keys, Store
 
-__all__ = ["Clock", "Controller", "Outcome", "Watcher", "reconcile"]
+__all__ = ["Clock", "Conclusion", "Controller", "Outcome", "Watcher", "reconcile"]
 
 logger = logging.getLogger(__name__)
 _LOG_LIMIT_BYTES = 2**20
@@ -33,6 +33,17 @@ _REST_RATIO = 5.0
 # A store or API server that is down for longer needs a person; what runs is left running.
 _PATIENCE_S = 1800.0
 _TROUBLE_PAUSE_LIMIT_S = 30.0
+
+
+class Conclusion(NamedTuple):
+    """What a finished run has to show."""
+
+    statuses: Mapping[str, TrialStatus]
+    """As the report found them."""
+    report: str
+    """Where the report is."""
+    leading: str
+    """The configuration that is ranked first, with its objective, in a few words; empty where none is."""
 
 
 class Watcher:
@@ -46,6 +57,9 @@ class Watcher:
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         """Called each time that store or backend did not answer."""
+
+    def concluded(self, conclusion: Conclusion) -> None:
+        """Called once, when every trial is in its final state and the report is written."""
 
     def leaving(self, wish: Wish, *, live: int) -> None:
         """Called once, before anything else is done, when `live` submissions are to be stopped because of a signal."""

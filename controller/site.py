@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from controller.backend import Backend, Submission
 from controller.reconcile import Watcher
+from controller.spec.model import Objective
 
 __all__ = ["Site"]
 
@@ -36,6 +37,6 @@ class Site(Protocol):
         """
         ...
 
-    def watchers(self) -> tuple[Watcher, ...]:
-        """Who else is told how the run stands, once the backend is open."""
+    def watchers(self, objective: Objective) -> tuple[Watcher, ...]:
+        """Who else is told how the run stands, once it is led; `objective` says who leads its ranking."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from controller.interrupts import Wish
-from controller.reconcile import Watcher
+from controller.reconcile import Conclusion, Watcher
 from controller.states import Situation, TrialStatus
 from job.contract.errors import TransientError
 
@@ -30,6 +30,10 @@ class Watchers(Watcher):
     def leaving(self, wish: Wish, *, live: int) -> None:
         for watcher in self._watchers:
             watcher.leaving(wish, live=live)
+
+    def concluded(self, conclusion: Conclusion) -> None:
+        for watcher in self._watchers:
+            watcher.concluded(conclusion)
 
     def looked(self, *, seconds: float) -> None:
         for watcher in self._watchers:

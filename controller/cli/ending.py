@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 from controller.names import Naming
-from controller.reconcile import Outcome
+from controller.reconcile import Conclusion, Outcome
 from controller.remedies import remedies
 from controller.report.document import Report
+from controller.report.numbers import plus_minus
 from controller.report.terminal import ranked_table
 from controller.states import TrialStatus
 from controller.streams import deliver, deliver_json, tell
@@ -18,7 +19,7 @@ from controller.terminal import columns_of
 from job.contract.documents import Plan
 from job.store import Keys
 
-__all__ = ["as_reported", "interruption", "write_outcome"]
+__all__ = ["as_reported", "conclusion_of", "interruption", "write_outcome"]
 
 
 def interruption(
@@ -61,9 +62,28 @@ def as_reported(statuses: Mapping[str, TrialStatus], report: Report) -> dict[str
     return {**statuses, **found}
 
 
+def conclusion_of(outcome: Outcome, report: Report, *, naming: Naming) -> Conclusion:
+    """What is told of a finished run in one sentence."""
+    return Conclusion(outcome.statuses, report=_place(naming), leading=_leading(report))
+
+
+def _place(naming: Naming) -> str:
+    return f"{naming.run_uri}/{Keys.report('report.html')}"
+
+
+def _leading(report: Report) -> str:
+    """The first of the ranking with its objective and interval; empty where nothing is ranked."""
+    first = next((found for found in report.configurations if found.rank == 1), None)
+    if first is None:
+        return ""
+    goal = report.objective
+    metric = first.metrics[goal.split][goal.metric]
+    return f"{first.letter} ({first.label}): {goal.metric} {plus_minus(metric, goal.metric)} on {goal.split}"
+
+
 def write_outcome(outcome: Outcome, report: Report, *, plan: Plan, naming: Naming, output: str) -> None:
     """The product on stdout: ranked table and the report's place; on stderr failures with their remedy."""
-    place = f"{naming.run_uri}/{Keys.report('report.html')}"
+    place = _place(naming)
     if output == "json":
         deliver_json(_document(outcome, report, naming=naming, place=place))
     else:

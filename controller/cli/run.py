@@ -120,11 +120,12 @@ class SweepRun:
             display = display_on_stderr(self.naming.run_uri)
             if resumed:
                 display.say("the run was paused; it goes on")
+            watcher = Watchers((display, *self.watchers, *self.site.watchers(self.loaded.spec.objective)))
             try:
-                outcome = self._reconcile(plan, store=store, reader=reader, display=display)
+                outcome = self._reconcile(plan, store=store, reader=reader, display=display, watcher=watcher)
             finally:
                 display.close()
-            return self._finish(outcome, plan=plan, store=store)
+            return self._finish(outcome, plan=plan, store=store, watcher=watcher)
 
     def _is_open(self, plan: Plan, reader: LedgerReader) -> bool:
         """Whether a trial has neither a result nor failed for good, so that a process may start."""
@@ -132,7 +133,9 @@ class SweepRun:
         statuses = states(Situation(plan, reader.read(live=()), observed=None, limits=limits, now=_now()))
         return any(status.state not in {"succeeded", "failed"} for status in statuses.values())
 
-    def _reconcile(self, plan: Plan, *, store: Store, reader: LedgerReader, display: Display) -> Outcome:
+    def _reconcile(
+        self, plan: Plan, *, store: Store, reader: LedgerReader, display: Display, watcher: Watcher
+    ) -> Outcome:
         make_request = self._requests(plan, store)
         execution = self.loaded.spec.execution
         largest = largest_submission(self.loaded.spec, plan, naming=self.naming, provenance=_provenance())
@@ -150,7 +153,7 @@ class SweepRun:
                 backend=backend,
                 limits=limits,
                 make_request=make_request,
-                watcher=Watchers((display, *self.watchers, *self.site.watchers())),
+                watcher=watcher,
                 clock=Clock(now=_now, monotonic=time.monotonic, sleep=self.interrupts.sleep),
                 wish=lambda: self.interrupts.wish,
             )
@@ -174,15 +177,16 @@ class SweepRun:
 
         return make_request
 
-    def _finish(self, outcome: Outcome, *, plan: Plan, store: Store) -> int:
+    def _finish(self, outcome: Outcome, *, plan: Plan, store: Store, watcher: Watcher) -> int:
         if outcome.kind != "settled":
             return self._leave(outcome)
         # jinja2 and numpy cost a third of a second, which a person would wait for before the first line of progress.
-        from controller.cli.ending import as_reported, write_outcome
+        from controller.cli.ending import as_reported, conclusion_of, write_outcome
         from controller.report.write import write_report
 
         report = write_report(store, plan=plan, spec_text=self.loaded.text)
         outcome = replace(outcome, statuses=as_reported(outcome.statuses, report))
+        watcher.concluded(conclusion_of(outcome, report, naming=self.naming))
         write_outcome(outcome, report, plan=plan, naming=self.naming, output=self.output)
         succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
         return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)

@@ -5,30 +5,34 @@ Deleting it deletes the run's Jobs (the store keeps every result), so an owner t
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
+import socket
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from controller.kube.api import KubeApi, Object
 from controller.kube.identity import Owner, run_labels
-from controller.kube.rights import CONFIG_MAPS
+from controller.kube.rights import CONFIG_MAPS, EVENTS
+from controller.kube.run_status import UPDATED
+from controller.kube.story import Happening, event_manifest
 from controller.names import Naming
-from controller.states import Situation, TrialStatus
 from job.contract.base import sha256_hex
 from job.contract.errors import (
+    ConfigurationError,
     ConflictError,
     NotFoundError,
     PreflightError,
     StoppedError,
     TransientError,
-    TrialState,
 )
 
 __all__ = ["RunObject", "ensure_run_object", "owner_reference", "run_object_name"]
 
 _EVERY = timedelta(seconds=10)  # a status for people; one write for many changes
+_RUN = "run"  # the key whose run it is
+_HOST = socket.gethostname()
+logger = logging.getLogger(__name__)
 _COMMON = {"app.kubernetes.io/name": "lorasweep", "app.kubernetes.io/managed-by": "lorasweep"}
-_ORDER: tuple[TrialState, ...] = ("succeeded", "failed", "stopped", "running", "waiting", "pending")
 
 
 def run_object_name(naming: Naming) -> str:
@@ -45,19 +49,20 @@ def ensure_run_object(api: KubeApi, naming: Naming, *, release: str | None) -> R
     metadata: Object = {"name": name, "labels": {**_COMMON, **run_labels(naming)}}
     if release is not None:
         metadata["ownerReferences"] = [owner_reference(_release_of(api, release))]
-    body: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"run": naming.run_uri}}
+    body: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_RUN: naming.run_uri}}
     try:
         found = api.create(CONFIG_MAPS, body)
     except ConflictError:
         found = api.get(CONFIG_MAPS, name)
-        if (found.get("data") or {}).get("run") != naming.run_uri:
+        if (found.get("data") or {}).get(_RUN) != naming.run_uri:
             raise ConflictError(
                 f"ConfigMap {name!r} in namespace {api.namespace!r} is not this run's; delete it, or "
                 "choose another --run"
             ) from None
     if found["metadata"].get("deletionTimestamp"):
         raise TransientError(f"ConfigMap {name!r} of this run is being deleted; wait for that and run this again")
-    return RunObject(api, Owner(name, found["metadata"]["uid"]), labels=run_labels(naming))
+    owner = Owner(name, found["metadata"]["uid"])
+    return RunObject(api, owner, labels=run_labels(naming), shown=found.get("data") or {})
 
 
 def owner_reference(owner: Owner) -> Object:
@@ -68,12 +73,14 @@ def owner_reference(owner: Owner) -> Object:
 class RunObject:
     """The run's ConfigMap, as this process knows it."""
 
-    def __init__(self, api: KubeApi, owner: Owner, *, labels: Mapping[str, str]) -> None:
+    def __init__(self, api: KubeApi, owner: Owner, *, labels: Mapping[str, str], shown: Mapping[str, str]) -> None:
+        """`shown` is the data that it has."""
         self._api = api
         self.owner = owner
         self.labels = dict(labels)
-        self._shown: dict[str, str] = {}
+        self._shown = {key: text for key, text in shown.items() if key not in {_RUN, UPDATED}}
         self._shown_at: datetime | None = None
+        self._mute = False
 
     def check(self) -> None:
         """Raises StoppedError when the ConfigMap is gone: somebody wants the run's Jobs gone, too."""
@@ -87,30 +94,34 @@ class RunObject:
                 "store, and `lorasweep run` goes on"
             )
 
-    def show(self, situation: Situation, statuses: Mapping[str, TrialStatus], *, final: bool) -> None:
-        """Write how the run stands, when that changed and not too often; trouble with it is left for the next time."""
-        shown = summary(situation, statuses)
-        due = self._shown_at is None or situation.now - self._shown_at >= _EVERY
-        if shown == self._shown or not (due or final):
+    def is_due(self, at: datetime) -> bool:
+        """Whether so much time has passed since the last status that another may be shown."""
+        return self._shown_at is None or at - self._shown_at >= _EVERY
+
+    def show(self, said: Mapping[str, str], *, at: datetime) -> None:
+        """Write how the run stands, when that changed; trouble with it is left for the next time."""
+        if said == self._shown:
             return
-        over = dict.fromkeys(self._shown.keys() - shown.keys())  # null removes a key
+        over = dict.fromkeys(self._shown.keys() - said.keys())  # null removes a key
+        written = {**said, UPDATED: at.isoformat(timespec="seconds")}
         try:
-            self._api.patch(CONFIG_MAPS, self.owner.name, {"data": shown | over})
+            self._api.patch(CONFIG_MAPS, self.owner.name, {"data": written | over})
         except (TransientError, PreflightError, NotFoundError):
             return
-        self._shown, self._shown_at = shown, situation.now
+        self._shown, self._shown_at = dict(said), at
 
-
-def summary(situation: Situation, statuses: Mapping[str, TrialStatus]) -> dict[str, str]:
-    """A run in a few lines of text: the counts of states, and why the first of each kind waits or failed."""
-    counts = Counter(status.state for status in statuses.values())
-    lines = {"trials": ", ".join(f"{counts[state]} {state}" for state in _ORDER if counts[state]) or "none"}
-    reasons: dict[str, str] = {}
-    for trial in situation.plan.trials:
-        status = statuses[trial.trial_id]
-        if status.reason is not None and status.state in {"waiting", "failed"}:
-            reasons.setdefault(f"{status.state}.{status.reason}", f"{trial.letter}: {status.text}"[:500])
-    return lines | reasons
+    def tell(self, happening: Happening, *, at: datetime) -> None:
+        """Make an Event about it. Where that is not allowed or does not succeed, the run goes on without."""
+        if self._mute:
+            return
+        about, namespace = self.owner, self._api.namespace
+        try:
+            self._api.create(EVENTS, event_manifest(happening, about=about, namespace=namespace, at=at, reporter=_HOST))
+        except PreflightError as err:
+            self._mute = True
+            logger.info("no events are written: %s", err)
+        except (TransientError, ConflictError, ConfigurationError, NotFoundError) as err:
+            logger.info("event lost: %s: %s", happening.reason, err)
 
 
 def _release_of(api: KubeApi, name: str) -> Owner:

@@ -26,10 +26,14 @@ from controller.kube.pacing import TokenBucket
 from controller.kube.preflight import check_cluster, check_rights
 from controller.kube.rights import JOBS, PODS
 from controller.kube.run_object import RunObject, ensure_run_object, owner_reference
+from controller.kube.run_status import counted, run_status
 from controller.kube.settings import ClusterSettings
+from controller.kube.story import Story
+from controller.leading import leading_so_far
 from controller.names import Naming
-from controller.reconcile import Watcher
+from controller.reconcile import Conclusion, Watcher
 from controller.site import Site
+from controller.spec.model import Objective
 from controller.states import Situation, TrialStatus
 from job.contract.checks import Check, refused, warnings
 from job.contract.errors import ExitCode
@@ -140,8 +144,9 @@ class KubeSite:
             jobs.stop()
             pods.stop()
 
-    def watchers(self) -> tuple[Watcher, ...]:
-        return (_RunStory(self._ready()[1]),)
+    def watchers(self, objective: Objective) -> tuple[Watcher, ...]:
+        run = self._ready()[1]
+        return (_RunStory(run, run_uri=self._naming.run_uri, objective=objective, now=self._now),)
 
     def _ready(self) -> tuple[KubeApi, RunObject]:
         if self._api is None or self._run is None:
@@ -189,13 +194,30 @@ def _sample_checks(
 
 
 class _RunStory(Watcher):
-    """The run's ConfigMap tells how it stands."""
+    """The run's ConfigMap tells how it stands, and events about it what happened."""
 
-    def __init__(self, run: RunObject) -> None:
+    def __init__(self, run: RunObject, *, run_uri: str, objective: Objective, now: Callable[[], datetime]) -> None:
         self._run = run
+        self._run_uri = run_uri
+        self._objective = objective
+        self._now = now
+        self._story = Story(run_uri)
+        self._said: dict[str, str] = {}
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
-        self._run.show(situation, statuses, final=all(status.final for status in statuses.values()))
+        if self._run.is_due(situation.now) or all(status.final for status in statuses.values()):
+            leading = leading_so_far(situation, self._objective)
+            self._said = run_status(situation, statuses, run=self._run_uri, leading=leading)
+            self._run.show(self._said, at=situation.now)
+        for happening in self._story.news(situation, statuses):
+            self._run.tell(happening, at=situation.now)
+
+    def concluded(self, conclusion: Conclusion) -> None:
+        now = self._now()
+        leading = {"leading": conclusion.leading} if conclusion.leading else {}
+        found = {"trials": counted(conclusion.statuses), "report": conclusion.report, **leading}
+        self._run.show(self._said | found, at=now)
+        self._run.tell(self._story.end(conclusion), at=now)
 
 
 def _end(why: str) -> NoReturn:

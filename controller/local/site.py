@@ -14,6 +14,7 @@ from controller.local.slots import find_slots
 from controller.lock import lock_path, run_lock
 from controller.reconcile import Watcher
 from controller.site import Site
+from controller.spec.model import Objective
 
 __all__ = ["LocalSite"]
 
@@ -52,7 +53,8 @@ class LocalSite:
             command=self._command,
         )
 
-    def watchers(self) -> tuple[Watcher, ...]:
+    def watchers(self, objective: Objective) -> tuple[Watcher, ...]:
+        del objective
         return ()
 
 

@@ -1,0 +1,82 @@
+"""What is written into the run's ConfigMap and about it, and how often."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from fake_sweep import NOW
+
+from controller.kube.api import KubeApi, Object, Resource
+from controller.kube.identity import Owner
+from controller.kube.run_object import RunObject
+from controller.kube.story import Happening
+from job.contract.errors import PreflightError, SweepError, TransientError
+
+
+class Server(KubeApi):
+    """Takes every write, unless it is told to refuse."""
+
+    def __init__(self) -> None:
+        self.namespace = "sweeps"
+        self.refusal: SweepError | None = None
+        self.writes: list[Object] = []
+
+    def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        return self._written(body)
+
+    def patch(self, resource: Resource, name: str, changes: Object) -> Object:
+        return self._written(changes)
+
+    def _written(self, body: Object) -> Object:
+        self.writes.append(body)
+        if self.refusal is not None:
+            raise self.refusal
+        return body
+
+
+def run_object(server: Server, **shown: str) -> RunObject:
+    return RunObject(server, Owner("demo-run-1", "u1"), labels={}, shown=shown)
+
+
+def test_a_status_that_says_the_same_is_not_written_again() -> None:
+    server = Server()
+    run = run_object(server)
+    run.show({"state": "running"}, at=NOW)
+    run.show({"state": "running"}, at=NOW + timedelta(hours=1))
+    assert [write["data"] for write in server.writes] == [{"state": "running", "updated": "2026-01-02T03:04:05+00:00"}]
+    assert not run.is_due(NOW + timedelta(seconds=9))
+    assert run.is_due(NOW + timedelta(seconds=10))
+
+
+def test_a_wait_that_an_earlier_controller_wrote_is_taken_away_when_it_is_over() -> None:
+    server = Server()
+    run = run_object(
+        server, **{"run": "s3://b/demo/main", "state": "waiting", "waiting.no_gpu": "A", "updated": "then"}
+    )
+    run.show({"state": "running"}, at=NOW)
+    assert server.writes[0]["data"]["waiting.no_gpu"] is None
+    assert set(server.writes[0]["data"]) == {"state", "updated", "waiting.no_gpu"}
+
+
+def test_a_status_that_did_not_arrive_is_written_with_the_next_look() -> None:
+    server = Server()
+    run = run_object(server)
+    server.refusal = TransientError("no route")
+    run.show({"state": "running"}, at=NOW)
+    server.refusal = None
+    run.show({"state": "running"}, at=NOW)
+    assert len(server.writes) == 2
+    assert not run.is_due(NOW)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "asked"), [(PreflightError("may not create events"), 1), (TransientError("429"), 3)]
+)
+def test_events_that_may_not_be_written_are_not_asked_for_again(refusal: SweepError, asked: int) -> None:
+    server = Server()
+    run = run_object(server)
+    server.refusal = refusal
+    for _ in range(3):
+        run.tell(Happening("Began", "3 trials"), at=NOW)
+    assert len(server.writes) == asked
