@@ -1,4 +1,7 @@
-"""`lorasweep VERB`: the argument parser, and one module per verb that is imported only when it is called."""
+"""`lorasweep VERB`: the argument parser, and one module per verb that is imported only when it is called.
+
+`kubectl lorasweep VERB` is the same, where trials run on a cluster unless said otherwise.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from controller.logs import configure_logging
+from controller.program import default_backend, program
 from controller.streams import deliver_failure, give_up_stdout, prepare_streams, tell
 from job.contract.errors import ExitCode, SpecError, SweepError
 
@@ -50,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(arguments: argparse.Namespace, code: ExitCode, message: str) -> int:
-    tell(f"lorasweep {arguments.verb}: {message}\n")
+    tell(f"{' '.join(program())} {arguments.verb}: {message}\n")
     if arguments.output == "json":
         with suppress(BrokenPipeError, SweepError):
             deliver_failure(code, message)
@@ -88,7 +92,7 @@ def _version() -> str:
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="lorasweep",
+        prog=" ".join(program()),
         description="Fine-tune one base model many times with LoRA, and say what the evidence shows.",
         epilog="RUN: a spec file (with --store, --run) or <root>/<sweep>/<run>. TRIAL: a letter or the start of an id.",
     )
@@ -135,8 +139,9 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repin", action="store_true", help="look up model and data again, where an earlier run pinned them"
     )
+    backend = default_backend()
     parser.add_argument(
-        "--backend", choices=["local", "kubernetes"], default="local", help="where the trials run (default: local)"
+        "--backend", choices=["local", "kubernetes"], default=backend, help=f"where the trials run (default: {backend})"
     )
 
 

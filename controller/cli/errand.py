@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, NoReturn
 
 from controller.lock import has_controller, lock_path
 from controller.names import Naming
+from controller.program import default_backend, program
 from controller.stored import plan_keys
 from controller.streams import tell
 from job.contract.errors import NotFoundError, SpecError
@@ -32,9 +33,10 @@ class Errand(NamedTuple):
 
 
 def run_command(spec: str, *, store: str | None, run: str | None) -> str:
-    """The `lorasweep run` that goes with these words."""
-    words = ["lorasweep", "run", spec]
-    for option, value in (("--store", store), ("--run", run)):
+    """The `lorasweep run` that goes with these words; on a cluster, a person has to name its file."""
+    words = [*program(), "run", spec]
+    cluster = "FILE" if default_backend() == "kubernetes" else None
+    for option, value in (("--store", store), ("--run", run), ("--cluster", cluster)):
         words += [] if value is None else [option, value]
     return shlex.join(words)
 

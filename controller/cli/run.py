@@ -27,6 +27,7 @@ from controller.planning.pins import check_pins
 from controller.planning.plan import open_plan
 from controller.planning.request import request_of
 from controller.planning.reuse import earlier_adapters
+from controller.program import program
 from controller.provenance import provenance_of
 from controller.reconcile import Clock, Controller, Outcome, Watcher, reconcile
 from controller.site import Site
@@ -194,7 +195,7 @@ class SweepRun:
     def _leave(self, outcome: Outcome) -> int:
         from controller.cli.ending import interruption
 
-        resume = shlex.join(["lorasweep", *sys.argv[1:]])
+        resume = shlex.join([*program(), *sys.argv[1:]])
         said = interruption(outcome, naming=self.naming, resume=resume, kind=self.site.kind)
         code = ExitCode.STOPPED if outcome.kind == "stop" else ExitCode.INTERRUPTED
         tell(said)
