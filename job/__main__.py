@@ -1,5 +1,7 @@
 """`python -m job REQUEST --run-uri URI --attempt ID`: fine-tune and evaluate every trial of one request.
 
+With --check nothing is trained: what a trial would need is looked at, one line of the log each; 0, 75 or 78.
+
 Every exception becomes an exit code here (job.contract.errors.ExitCode), and a failure document where that helps.
 """
 
@@ -11,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from job.contract.checks import refused
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, parse, to_json
 from job.contract.errors import (
@@ -49,11 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         log = work / "log.txt"
         configure_logging(log)
         try:
-            request = read_request(arguments.request)
-            store = open_store(arguments.run_uri)
-            code = run_request(
-                request, store=store, attempt=arguments.attempt, work=work, log=log, stop=stop, started_s=started_s
-            )
+            if arguments.check:
+                code = check(arguments.request, run_uri=arguments.run_uri, stop=stop)
+            else:
+                request = read_request(arguments.request)
+                store = open_store(arguments.run_uri)
+                code = run_request(
+                    request, store=store, attempt=arguments.attempt, work=work, log=log, stop=stop, started_s=started_s
+                )
         except StoppedError as err:
             code = _end(ExitCode.STOPPED, message=str(err))
         except SweepError as err:
@@ -63,6 +70,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _end(ExitCode.BUG, message=f"{type(err).__name__}: {err}")
         logging.shutdown()
     return code
+
+
+def check(request: Path | None, *, run_uri: str | None, stop: StopSignal) -> int:
+    """Log what a trial would find here, and give the exit code that says whether it could run.
+
+    Raises PreflightError or TransientError with everything that failed, StoppedError after a SIGTERM.
+    """
+    from job.preflight import Asked, check_place
+
+    asked = Asked(None if request is None else partial(read_request, request), run_uri)
+    found = []
+    for one in check_place(asked, now=lambda: datetime.now(tz=UTC)):
+        found.append(one)
+        level = {"failed": logging.ERROR, "warning": logging.WARNING}.get(one.outcome, logging.INFO)
+        logger.log(level, "%s: %s: %s", one.name, one.outcome, one.text, extra={"check": asdict(one)})
+        stop.check()
+    if (error := refused(found)) is not None:
+        raise error
+    return int(ExitCode.DONE)
 
 
 def read_request(path: Path) -> Request:
@@ -173,10 +199,16 @@ def _end(code: int, *, message: str) -> int:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m job", description=__doc__)
-    parser.add_argument("request", type=Path, metavar="REQUEST", help="request.json")
-    parser.add_argument("--run-uri", required=True, metavar="URI", help="<root>/<sweep>/<run>: a folder or s3://")
-    parser.add_argument("--attempt", required=True, metavar="ID", help="names this process, e.g. the pod's UID")
-    return parser.parse_args(argv)
+    parser.add_argument("request", type=Path, nargs="?", metavar="REQUEST", help="request.json")
+    parser.add_argument("--run-uri", metavar="URI", help="<root>/<sweep>/<run>: a folder or s3://")
+    parser.add_argument("--attempt", metavar="ID", help="names this process, e.g. the pod's UID")
+    parser.add_argument("--check", action="store_true", help="train nothing; look at what a trial would need")
+    arguments = parser.parse_args(argv)
+    if not arguments.check:
+        needed = {"REQUEST": arguments.request, "--run-uri": arguments.run_uri, "--attempt": arguments.attempt}
+        if missing := [name for name, value in needed.items() if value is None]:
+            parser.error(f"the following arguments are required: {', '.join(missing)}")
+    return arguments
 
 
 class _Parser(argparse.ArgumentParser):

@@ -22,7 +22,7 @@ from job.sources.listing import FolderListing, Listing, StoreListing, digest_of
 from job.sources.model_files import MODEL_PATTERNS, check_weights, model_files
 from job.sources.place import locate
 
-__all__ = ["check_data", "check_model", "fetch_data", "fetch_model", "pin_data", "pin_model"]
+__all__ = ["check_data", "check_model", "fetch_data", "fetch_model", "pin_data", "pin_model", "reach_data"]
 
 _STALE_S = 24 * 3600.0  # an unfinished copy this old belongs to a killed process
 _PARTIAL = ".partial-"
@@ -82,6 +82,19 @@ def check_data(source: Source, *, files: Sequence[str], cache: Path) -> None:
         _verify(source, lambda: _data_digest(Path(source.location), files, hashes=hashes))
     elif source.kind == "s3" and not _copy_of(source, cache).is_dir():
         _verify(source, lambda: _RemoteData(source.location, files=files, hashes=hashes).digest())
+
+
+def reach_data(source: Source, *, files: Sequence[str], cache: Path) -> None:
+    """Raises as `fetch_data` where the rows could not be fetched; no row is read, and nothing of a size is fetched."""
+    hashes = HashCache(cache)
+    if source.kind == "hub":
+        hub.download(source.location, kind="dataset", commit=_commit(source), patterns=["README.md"])
+    elif source.kind == "s3":
+        _RemoteData(source.location, files=files, hashes=hashes)
+    elif not (path := Path(source.location)).is_file():
+        if not path.is_dir():
+            raise ConfigurationError(f"{path} is not here; mount what holds it, or name another place")
+        data_files(FolderListing(path, hashes=hashes), files)
 
 
 def fetch_model(source: Source, *, cache: Path) -> Path:
