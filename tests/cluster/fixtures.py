@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,13 +50,22 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[Namespace]:
     """An empty namespace whose default service account is there. It goes, with all in it, when the test ends."""
+    with new_namespace(cluster) as made:
+        yield made
+
+
+@contextmanager
+def new_namespace(cluster: Cluster) -> Iterator[Namespace]:
+    """As the fixture, for as long as the block lasts."""
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
     kubectl = cluster.kubectl.inside(name)
-    for kind, made in (("serviceaccount", "default"), ("configmap", "kube-root-ca.crt")):
-        kubectl("wait", "--for=create", f"{kind}/{made}", "--timeout=60s")  # of two at once, it waits for none
-    yield Namespace(name, kubectl)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    try:
+        for kind, made in (("serviceaccount", "default"), ("configmap", "kube-root-ca.crt")):
+            kubectl("wait", "--for=create", f"{kind}/{made}", "--timeout=60s")  # of two at once, it waits for none
+        yield Namespace(name, kubectl)
+    finally:
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture
@@ -154,5 +164,6 @@ __all__ = [
     "images",
     "job_image",
     "namespace",
+    "new_namespace",
     "sweep",
 ]

@@ -117,7 +117,7 @@ class ClusterSweep:
         except subprocess.TimeoutExpired as late:
             process.kill()
             process.communicate()
-            raise AssertionError(f"{process.args} is not over after {deadline_s} s:\n{self.said(process)}") from late
+            raise AssertionError(f"{process.args!r} is not over after {deadline_s} s:\n{self.said(process)}") from late
         return Ended(process.returncode, stdout, self.said(process))
 
     def said(self, process: subprocess.Popen[str]) -> str:

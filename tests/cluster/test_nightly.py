@@ -1,0 +1,84 @@
+"""Runs that a CronJob starts, with pods that train nothing: each has its own name, result and end."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from cluster.binaries import helm as built_helm
+from cluster.cluster import Cluster
+from cluster.controllers import controllers, log_of, wait_for_end
+from cluster.helm import Helm
+from cluster.release import Release
+from cluster.sweep import ClusterSweep
+from cluster.waiting import wait_for
+from job.store import Keys, open_store
+
+SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+RUN_NAME = re.compile(r"[0-9]{8}-[0-9]{4}z")
+
+
+@pytest.fixture
+def release(cluster: Cluster, sweep: ClusterSweep, controller_image: str) -> Release:
+    """Not installed yet; the Secret with the keys is there."""
+    return Release(
+        helm=Helm(built_helm(os.environ, major=4), sweep.folder / "helm", cluster.kubeconfig),
+        namespace=sweep.namespace,
+        s3=sweep.bucket.server,
+        store=f"{sweep.bucket.uri}/sweeps",
+        job_image=str(sweep.settings["image"]),
+        controller_image=controller_image,
+        folder=sweep.folder,
+        trial_env={"FAKE_JOB": "{}", "FAKE_JOB_NUMBER": "1"},
+    )
+
+
+def _runs(release: Release) -> dict[str, bool]:
+    """Each run in the store, and whether it has its report."""
+    store = open_store(f"{release.store}/demo")
+    keys = [found.key for found in store.list("")]
+    return {
+        run: f"{run}/{Keys.report('report.html')}" in keys for run in {key.split("/")[0] for key in keys if "/" in key}
+    }
+
+
+def test_a_run_of_the_schedule_is_called_by_its_minute_and_a_run_by_hand_by_when_it_was_made(
+    release: Release, sweep: ClusterSweep
+) -> None:
+    namespace = release.namespace
+    spec, _ = sweep.write()
+    release("install", spec, "--set=schedule.cron=* * * * *")
+    (first,) = wait_for("the schedule to start a run", lambda: controllers(namespace), deadline_s=150.0)
+    namespace.kubectl("patch", "cronjob", "nightly-lorasweep", "--patch", '{"spec": {"suspend": true}}')
+    assert wait_for_end(namespace, first) == "Complete", log_of(namespace, first)
+    metadata = namespace.kubectl.get("job", first)["metadata"]
+    planned = datetime.fromisoformat(metadata["annotations"][SCHEDULED]).astimezone(UTC)
+    assert _runs(release) == {f"{planned:%Y%m%d-%H%Mz}": True}
+
+    namespace.kubectl("create", "job", "--from=cronjob/nightly-lorasweep", "by-hand")
+    assert wait_for_end(namespace, "by-hand") == "Complete", log_of(namespace, "by-hand")
+    runs = _runs(release)
+    assert all(RUN_NAME.fullmatch(run) for run in runs)
+    assert list(runs.values()) == [True, True]
+
+    release.helm("uninstall", "nightly", release.place, "--wait", "--cascade=foreground")
+    namespace.kubectl("delete", "job", "by-hand", "--ignore-not-found", "--cascade=foreground")
+    gone = ("job,pod,configmap,lease", "--selector=lorasweep.io/sweep", "--timeout=120s")
+    namespace.kubectl("wait", "--for=delete", *gone)
+    assert _runs(release) == runs
+
+
+def test_a_nightly_run_with_a_failed_trial_fails_its_job_at_once(release: Release, sweep: ClusterSweep) -> None:
+    spec, _ = sweep.write()
+    release.trial_env["FAKE_JOB"] = '{"B": ["80"]}'
+    release("install", spec, "--set=schedule.cron=30 2 * * *")
+    namespace = release.namespace
+    namespace.kubectl("create", "job", "--from=cronjob/nightly-lorasweep", "by-hand")
+    assert wait_for_end(namespace, "by-hand") == "Failed"
+    ended = namespace.kubectl.get("job", "by-hand")["status"]
+    assert ended["failed"] == 1  # one pod: exit 1 is not tried again
+    assert [reached["reason"] for reached in ended["conditions"] if reached["type"] == "Failed"] == ["PodFailurePolicy"]
+    assert list(_runs(release).values()) == [True]
