@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
@@ -149,7 +149,8 @@ class _Open:
         attempts = len(record.counted_failures)
         stop = self._stop(trial_id)
         if seen := self.live.get(trial_id):
-            return _live_status(seen, stop="" if stop is None else stop.text, attempts=attempts)
+            said = seen if seen.text else replace(seen, text=self._silence(record, seen))
+            return _live_status(said, stop="" if stop is None else stop.text, attempts=attempts)
         if stop is not None:
             return TrialStatus("stopped", stop.reason, stop.text, attempts)
         if self.situation.observed is None and (heard := self._heard_of(record)):
@@ -163,6 +164,18 @@ class _Open:
         if trial_id in control.trials:
             return _Stop("the trial was stopped")
         return self.hopeless
+
+    def _silence(self, record: TrialRecord, seen: Observed) -> str:
+        """That a running process tells nothing for long: its store takes nothing, or it hangs. Its log says which."""
+        progress = record.progress
+        if progress is not None and progress.attempt == seen.attempt:
+            heard_at: datetime | None = progress.updated_at
+        else:
+            heard_at = seen.started_at if len(seen.trial_ids) == 1 else None  # of a group, one is at work
+        if seen.state != "running" or heard_at is None:
+            return ""
+        silent_s = (self.situation.now - heard_at).total_seconds()
+        return f"no progress for {silent_s // 60:.0f} min, see `lorasweep logs`" if silent_s > SILENCE_S else ""
 
     def _heard_of(self, record: TrialRecord) -> TrialStatus | None:
         """Running, as far as the store can tell: a process writes progress and its end is not recorded."""

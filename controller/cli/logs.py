@@ -1,4 +1,4 @@
-"""`lorasweep logs RUN [TRIAL]`: what the newest process of a trial wrote, live or from the store."""
+"""`lorasweep logs RUN [TRIAL]`: what the newest process of a trial wrote, while it lives or from the store."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from controller.cli.errand import Errand
-from controller.cli.presence import presence_on
+from controller.cli.presence import presence_in, presence_on
+from controller.cli.site import onlook_of
 from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.ledger import TrialRecord
 from controller.local.backend import state_folder
@@ -21,6 +22,9 @@ from job.contract.config import PlannedTrial
 from job.contract.documents import DATA_LIMIT_BYTES
 from job.contract.errors import ExitCode, NotFoundError, SpecError
 from job.store import Keys
+
+if TYPE_CHECKING:
+    from controller.kube.onlook import Onlook
 
 __all__ = ["run_logs"]
 
@@ -40,8 +44,9 @@ def run_logs(args: argparse.Namespace) -> int:
     if args.tail is not None and args.tail < 1:
         raise SpecError(f"--tail {args.tail}: a number of lines, at least 1")
     target = open_target(args.target, store=args.store, run=args.run, errand=Errand("logs", (args.trial,)))
-    trial = _running_trial(target) if args.trial is None else find_trial(target.plan, args.trial)
-    log = _newest_log(target, trial)
+    onlook = onlook_of(args, target.naming)
+    trial = _running_trial(target, onlook) if args.trial is None else find_trial(target.plan, args.trial)
+    log = _newest_log(target, trial) if onlook is None else _log_of_pod(onlook, target, trial)
     lines = log.text.splitlines()
     text = "\n".join(lines[-args.tail :] if args.tail else lines)
     if args.output == "json":
@@ -52,13 +57,24 @@ def run_logs(args: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _running_trial(target: Target) -> PlannedTrial:
-    statuses = states(situation_of(target, observed=presence_on(target.naming.run_uri).observed))
+def _running_trial(target: Target, onlook: Onlook | None) -> PlannedTrial:
+    presence = presence_on(target.naming.run_uri) if onlook is None else presence_in(onlook)
+    statuses = states(situation_of(target, observed=presence.observed))
     running = [trial for trial in target.plan.trials if statuses[trial.trial_id].state == "running"]
     if len(running) != 1:
         letters = ", ".join(trial.letter for trial in target.plan.trials[:30])
         raise SpecError(f"{len(running)} trials run at the moment; name one: {letters}")
     return running[0]
+
+
+def _log_of_pod(onlook: Onlook, target: Target, trial: PlannedTrial) -> _Log:
+    """Of the trial's newest pod, or from the store where it is gone or has not begun."""
+    found = onlook.log(trial.trial_id, limit_bytes=_LIMIT_BYTES)
+    if found is not None:
+        tell(f"from pod {found.pod} in namespace {onlook.namespace}\n")
+        return _Log(found.attempt, found.body.decode(errors="replace"))
+    tell(f"no process of trial {trial.letter} has a pod in namespace {onlook.namespace}; this is from its store\n")
+    return _newest_log(target, trial)
 
 
 def _newest_log(target: Target, trial: PlannedTrial) -> _Log:

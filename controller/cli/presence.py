@@ -1,8 +1,8 @@
 """Who is at work on a run, as far as this machine can tell: locks, not heartbeats, where there are locks.
 
 Limits
-- A run in S3 may have its controller on any machine: unless it is on this one, only progress tells, and that is
-  silent for five minutes before anything is said to have ended.
+- A run in S3 may have its controller on any machine: unless it is on this one, or its cluster is named, only progress
+  tells, and that is silent for five minutes before anything is said to have ended.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from controller.backend import Observed
 from controller.local.backend import state_folder
@@ -19,7 +19,10 @@ from controller.local.observation import lives
 from controller.lock import has_controller, lock_path
 from controller.states import TrialStatus
 
-__all__ = ["Presence", "presence_on"]
+if TYPE_CHECKING:
+    from controller.kube.onlook import Onlook
+
+__all__ = ["Presence", "presence_in", "presence_on"]
 
 
 class Presence(NamedTuple):
@@ -49,3 +52,8 @@ def presence_on(run_uri: str) -> Presence:
             replace(seen, text="its controller is gone; it saves a checkpoint and ends") for seen in observed
         )
     return Presence(held, observed)
+
+
+def presence_in(onlook: Onlook) -> Presence:
+    """Who is at work on the run of a cluster. Raises PreflightError and TransientError as the API server does."""
+    return Presence(onlook.is_led(), onlook.observed())

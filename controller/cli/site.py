@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from controller.local.site import LocalSite
 from controller.names import Naming
+from controller.program import default_backend
 from controller.site import Site
 from controller.streams import tell
 from job.contract.errors import SpecError
 
 if TYPE_CHECKING:
+    from controller.kube.onlook import Onlook
     from controller.kube.settings import ClusterSettings
     from controller.kube.site import ClusterAddress
 
-__all__ = ["cluster_of", "run_name_of", "site_of"]
+__all__ = ["cluster_of", "onlook_of", "run_name_of", "site_of"]
 
 _CLUSTER_OPTIONS = ("cluster", "context", "namespace", "owner", "run_from_job")
 
@@ -72,7 +74,7 @@ def run_name_of(args: argparse.Namespace) -> str | None:
     from controller.kube.site import open_api
 
     address, settings = cluster_of(args)
-    return scheduled_run(open_api(address, settings).get(JOBS, args.run_from_job))
+    return scheduled_run(open_api(address, settings.api).get(JOBS, args.run_from_job))
 
 
 def cluster_of(args: argparse.Namespace) -> tuple[ClusterAddress, ClusterSettings]:
@@ -84,6 +86,25 @@ def cluster_of(args: argparse.Namespace) -> tuple[ClusterAddress, ClusterSetting
         raise SpecError("--backend kubernetes needs --cluster FILE, which names at least the image of trials")
     address = ClusterAddress(context=args.context, namespace=args.namespace, release=args.owner)
     return address, load_settings(args.cluster)
+
+
+def onlook_of(args: argparse.Namespace, naming: Naming) -> Onlook | None:
+    """The run on the cluster that `args` names; None where none is named, or the run is not there, which stderr says.
+
+    Raises PreflightError without usable credentials, TransientError when the API server does not answer.
+    """
+    if args.context is None and args.namespace is None and default_backend() == "local":
+        return None
+    from controller.kube.onlook import Onlook
+    from controller.kube.settings import ApiLimits
+    from controller.kube.site import ClusterAddress, open_api
+
+    address = ClusterAddress(context=args.context, namespace=args.namespace)
+    onlook = Onlook(open_api(address, ApiLimits()), naming, now=_now)
+    if onlook.is_there():
+        return onlook
+    tell(f"{naming.run_uri} has no object in namespace {onlook.namespace!r}; this is from its store alone\n")
+    return None
 
 
 def _now() -> datetime:

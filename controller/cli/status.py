@@ -1,16 +1,17 @@
-"""`lorasweep status RUN`: where every trial is, from the store alone; a run may be going on anywhere."""
+"""`lorasweep status RUN`: where every trial is, from the store, and from the cluster if one is named."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from rich.console import Console
 
-from controller.cli.presence import Presence, presence_on
+from controller.cli.presence import Presence, presence_in, presence_on
+from controller.cli.site import onlook_of
 from controller.cli.target import Target, open_target, situation_of
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
@@ -18,7 +19,7 @@ from controller.progress import progress_of, trial_note
 from controller.remedies import pause_text, remedies
 from controller.states import Situation, TrialStatus, states
 from controller.streams import deliver, deliver_json
-from controller.terminal import Display, columns_of, display_on_stderr, summary
+from controller.terminal import columns_of, display_on_stderr, summary
 from controller.trial_table import table_lines, trial_rows
 from job.contract.errors import ExitCode, TransientError
 
@@ -32,9 +33,16 @@ def run_status(args: argparse.Namespace) -> int:
     target = open_target(args.target, store=args.store, run=args.run)
     # Who writes is another process and says nothing to this one, so everything is read each time.
     reader = LedgerReader(target.store, target.plan, full_every_s=0)
-    look = _look(target, reader)
+    onlook = onlook_of(args, target.naming)
+
+    def look_now() -> _Look:
+        """Who is at work before what is stored: what a process published before it ended is then seen with its end."""
+        presence = presence_on(target.naming.run_uri) if onlook is None else presence_in(onlook)
+        return _Look(presence, situation_of(target, reader, observed=presence.observed))
+
+    look = look_now()
     if args.watch:
-        look = _watch(target, reader, look)
+        look = _watch(target, look, look_now)
     situation, statuses = look.situation, states(look.situation)
     if args.output == "json":
         deliver_json(_document(target, look, statuses))
@@ -59,13 +67,7 @@ class _Look(NamedTuple):
     situation: Situation
 
 
-def _look(target: Target, reader: LedgerReader) -> _Look:
-    """Who is at work before what is stored: what a process published before it ended is then seen with its end."""
-    presence = presence_on(target.naming.run_uri)
-    return _Look(presence, situation_of(target, reader, observed=presence.observed))
-
-
-def _watch(target: Target, reader: LedgerReader, look: _Look) -> _Look:
+def _watch(target: Target, look: _Look, look_now: Callable[[], _Look]) -> _Look:
     interrupts = Interrupts()
     interrupts.install()
     display = display_on_stderr(target.naming.run_uri)
@@ -81,19 +83,14 @@ def _watch(target: Target, reader: LedgerReader, look: _Look) -> _Look:
                 display.say(warning)
             warned = warning
             interrupts.sleep(_WATCH_S)
-            look = _look_again(target, reader, look, display)
+            try:
+                look = look_now()
+            except TransientError as err:
+                display.trouble(err, since=look.situation.now)
     except KeyboardInterrupt:
         return look
     finally:
         display.close()
-
-
-def _look_again(target: Target, reader: LedgerReader, look: _Look, display: Display) -> _Look:
-    try:
-        return _look(target, reader)
-    except TransientError as err:
-        display.trouble(err, since=look.situation.now)
-        return look
 
 
 def _document(target: Target, look: _Look, statuses: Mapping[str, TrialStatus]) -> dict[str, object]:

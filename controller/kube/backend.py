@@ -8,12 +8,11 @@ is made again under the same name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
-from itertools import islice
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from controller.backend import Backend, Observed, Submission
@@ -21,14 +20,15 @@ from controller.kube.api import KubeApi
 from controller.kube.identity import RunPlace, same_submission
 from controller.kube.manifest import job_manifest
 from controller.kube.mirror import Mirror
-from controller.kube.objects import EventObject, JobObject, PodObject
+from controller.kube.objects import JobObject, PodObject
 from controller.kube.observed import observed
 from controller.kube.patches import disrupted_patch, recorded_patch, stop_patch
 from controller.kube.pod_template import CONTAINER
-from controller.kube.rights import EVENTS, JOBS
+from controller.kube.rights import JOBS
 from controller.kube.run_object import RunObject
 from controller.kube.settings import ClusterSettings
-from controller.kube.sighting import Sighting, begun, sightings
+from controller.kube.sighting import Sighting, sightings
+from controller.kube.told import Told
 from job.contract.errors import ConflictError, ExitCode, NotFoundError, PreflightError, TransientError
 
 __all__ = ["KubeBackend"]
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 _CAPACITY = 100_000  # the cluster's quota and scheduler say no in time
 _TAIL_BYTES = 8192
-_EVENTS_EVERY = timedelta(seconds=10)
-_EVENTS_AT_ONCE = 20
 _NO_TAIL = frozenset({None, int(ExitCode.DONE), int(ExitCode.STOPPED)})
 
 Seen = TypeVar("Seen", JobObject, PodObject)
@@ -71,7 +69,7 @@ class KubeBackend:
         self._known_jobs: _Memory[JobObject] = _Memory()
         self._known_pods: _Memory[PodObject] = _Memory()
         self._forgotten: set[str] = set()
-        self._told = _Told(api, now)
+        self._told = Told(api, now)
         self._tails: dict[str, str] = {}
 
     @property
@@ -184,45 +182,6 @@ class KubeBackend:
         except (NotFoundError, PreflightError, TransientError):
             return ""
         return body.decode(errors="replace").replace("\x00", "")
-
-
-class _Told:
-    """What the cluster says about what waits. Only events tell that a quota or an admission refuses the pod of a Job,
-    and that a volume of a pod's is not there.
-    """
-
-    def __init__(self, api: KubeApi, now: Callable[[], datetime]) -> None:
-        self._api = api
-        self._now = now
-        self._asked_at: dict[str, datetime] = {}
-        self._events: dict[str, tuple[EventObject, ...]] = {}
-
-    def about(self, found: Sequence[Sighting]) -> Mapping[str, tuple[EventObject, ...]]:
-        """Events by submission; asked anew every few seconds, for the first of a crowd that all wait alike."""
-        waiting = {one.identity.name: uid for one in found if (uid := _waits(one)) is not None}
-        self._events = {name: events for name, events in self._events.items() if name in waiting}
-        self._asked_at = {name: at for name, at in self._asked_at.items() if name in waiting}
-        now = self._now()
-        for name, uid in islice(waiting.items(), _EVENTS_AT_ONCE):
-            asked_at = self._asked_at.get(name)
-            if asked_at is not None and now - asked_at < _EVENTS_EVERY:
-                continue
-            self._asked_at[name] = now
-            try:
-                listing = self._api.list(EVENTS, fields=f"involvedObject.uid={uid}")
-            except PreflightError:  # events may not be listed
-                continue
-            self._events[name] = tuple(EventObject.read(event) for event in listing.objects)
-        return self._events
-
-
-def _waits(sighting: Sighting) -> str | None:
-    """UID of what has not come to a process yet: the newest living pod, or a Job without one; None when neither."""
-    if sighting.living_pods:
-        pod = sighting.living_pods[-1]
-        return None if begun(pod) else pod.uid
-    job = sighting.job
-    return None if job is None or sighting.job_gone or job.end is not None else job.metadata.uid
 
 
 class _Memory(Generic[Seen]):

@@ -27,7 +27,7 @@ from controller.kube.preflight import check_cluster, check_rights
 from controller.kube.rights import JOBS, PODS
 from controller.kube.run_object import RunObject, ensure_run_object, owner_reference
 from controller.kube.run_status import counted, run_status
-from controller.kube.settings import ClusterSettings
+from controller.kube.settings import ApiLimits, ClusterSettings
 from controller.kube.story import Story
 from controller.leading import leading_so_far
 from controller.names import Naming
@@ -56,11 +56,11 @@ class ClusterAddress(NamedTuple):
 
 def open_api(
     address: ClusterAddress,
-    settings: ClusterSettings,
+    limits: ApiLimits,
     *,
     count: Callable[[str, str, int], None] = lambda verb, resource, status: None,
 ) -> KubeApi:
-    """Requests to the cluster, at the write rate of `settings`; `count` hears of each as in KubeApi.
+    """Requests to the cluster, within `limits`; `count` hears of each as in KubeApi.
 
     Raises PreflightError without usable credentials.
     """
@@ -68,9 +68,7 @@ def open_api(
     return KubeApi(
         connection,
         reconnect=lambda: connect(context=address.context, namespace=address.namespace),
-        writes=TokenBucket(
-            per_s=settings.api.writes_per_s, burst=settings.api.burst, monotonic=time.monotonic, sleep=time.sleep
-        ),
+        writes=TokenBucket(per_s=limits.writes_per_s, burst=limits.burst, monotonic=time.monotonic, sleep=time.sleep),
         sleep=time.sleep,
         count=count,
     )
@@ -106,7 +104,7 @@ class KubeSite:
 
     @contextmanager
     def led(self) -> Iterator[None]:
-        api = self._api = open_api(self._address, self._settings, count=self._count)
+        api = self._api = open_api(self._address, self._settings.api, count=self._count)
         if (error := refused(check_rights(api))) is not None:
             raise error
         run = self._run = ensure_run_object(api, self._naming, release=self._address.release)
@@ -171,7 +169,7 @@ def cluster_checks(
 
     Raises PreflightError without usable credentials, TransientError when the API server does not answer.
     """
-    api = open_api(address, settings)
+    api = open_api(address, settings.api)
     rights = list(check_rights(api))
     yield from rights
     if refused(rights) is None:

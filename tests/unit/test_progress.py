@@ -203,6 +203,23 @@ def test_without_a_lock_to_ask_silence_tells_whether_a_trial_runs(silent_s: floa
     assert text in trial_note(given, B, status)
 
 
+@pytest.mark.parametrize(("silent_s", "text"), [(300, ""), (301, "no progress for 5 min, see `lorasweep logs`")])
+def test_a_process_that_lives_and_tells_nothing_for_long_is_not_taken_for_one_that_works(
+    silent_s: float, text: str
+) -> None:
+    given = replace(situation(), now=NOW + timedelta(seconds=silent_s))
+    assert states(given)[B.trial_id].text == text
+    nothing_yet = replace(given, ledger=Ledger(), now=given.now - timedelta(seconds=1))  # it began a second before
+    assert states(nothing_yet)[B.trial_id].text == text
+
+
+def test_of_a_group_only_the_trial_at_work_can_be_silent() -> None:
+    given = replace(situation(), now=NOW + timedelta(hours=1))
+    seen = tuple(replace(one, trial_ids=(B.trial_id, C.trial_id)) for one in given.observed or ())
+    found = states(replace(given, observed=seen))
+    assert (found[B.trial_id].text != "", found[C.trial_id].text) == (True, "")
+
+
 def test_what_is_said_of_a_running_trial_is_news_once() -> None:
     lines: list[str] = []
     display = PlainLines(lines.append, run=RUN, monotonic=lambda: 0.0)
