@@ -181,10 +181,6 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     _add_place(parser)
 
 
-def _add_status(parser: argparse.ArgumentParser) -> None:
-    _add_target(parser)
-    parser.add_argument("--watch", action="store_true", help="go on until the run is finished")
-
 def _add_onlook(parser: argparse.ArgumentParser) -> None:
     """Options with which a command asks the cluster, too."""
     cluster = parser.add_argument_group("of a run on a cluster, to see what its pods say and why they wait")
@@ -192,20 +188,24 @@ def _add_onlook(parser: argparse.ArgumentParser) -> None:
     cluster.add_argument("-n", "--namespace", metavar="NAME", help="where its Jobs are (default: the context's)")
 
 
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    _add_onlook(parser)
+    parser.add_argument("--watch", action="store_true", help="go on until the run is finished")
+
 
 def _add_trial(parser: argparse.ArgumentParser) -> None:
-    _add_onlook(parser)
     _add_target(parser)
     parser.add_argument("trial", metavar="TRIAL", nargs="?", help="a letter or the start of an id (default: all)")
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
+    _add_onlook(parser)
     parser.add_argument("trial", metavar="TRIAL", nargs="?", help="a letter or the start of an id (default: what runs)")
     parser.add_argument("--tail", type=int, metavar="LINES", help="only the last lines")
 
 
-    _add_onlook(parser)
 def _add_report(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--verify", action="store_true", help="read every byte of every result again, however it looks")
