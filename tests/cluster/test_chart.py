@@ -2,91 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from plain_manifests import rendered
-from servers.go_tool import MissingGoError
-from submissions import submission
 
-from cluster.binaries import helm as built_helm
-from cluster.binaries import schemas as built_schemas
+from cluster.charted import NIGHTLY, ROOT, SWEEP, SWITCHES, spec_option
 from cluster.helm import CHART, NEWEST, Helm, HelmError
-from controller.kube.identity import labels_of
 from controller.kube.rights import CONTROLLER_RIGHTS
 from controller.kube.settings import ClusterSettings
 from controller.kube.settings_file import parse_settings
-from controller.names import Naming
-
-ROOT = Path(__file__).resolve().parents[2]
-SWEEP = "version: 1\nname: dialogues\nstore: {root: s3://bucket/sweeps}\n"
-NIGHTLY = "--set=schedule.cron=30 2 * * *"
-SWITCHES = (
-    "--set=network_policy.enabled=true,metrics.enabled=true,metrics.pod_monitor.enabled=true",
-    "--set=prometheus_rule.enabled=true,dashboard.enabled=true",
-)
-OPERATOR_VALUES = """
-cluster:
-  image: registry.example.org/job@sha256:1234
-  image_pull_secrets: [registry]
-  s3: {secret: keys, endpoint: "https://s3.example.org:9000", region: eu-1}
-  hub: {secret: token, cache_claim: cache, offline: true}
-  kueue: {queue: gpus, priority_class: low}
-  volumes: [{name: models, claim: models, path: /models}]
-  finished_ttl_s: 1000000
-  pod_template:
-    metadata: {labels: {team: "1"}}
-    spec: {nodeSelector: {zone: "on"}, securityContext: {runAsUser: 1000660000}}
-controller:
-  env: [{name: HTTPS_PROXY, value: "http://proxy:3128"}]
-  pod_labels: {azure.workload.identity/use: "true", app.kubernetes.io/name: mine}
-  pod_annotations: {note: "1"}
-  volumes: [{name: ca, configMap: {name: ca}}]
-  volume_mounts: [{name: ca, mountPath: /etc/ca, readOnly: true}]
-  tolerations: [{key: infra, operator: Exists}]
-  node_selector: {pool: cpu}
-service_account_annotations:
-  trial: {eks.amazonaws.com/role-arn: "arn:aws:iam::1:role/trial"}
-"""
-
-
-@pytest.fixture(scope="session", params=[4, 3], ids=["helm4", "helm3"])
-def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    return _helm(request.param, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def helm_4(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Shows notes without a cluster, which Helm 3 does not."""
-    return _helm(4, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def schemas() -> Path:
-    """Knows the fields of NetworkPolicy, PodMonitor and PrometheusRule, and PromQL."""
-    try:
-        return built_schemas(os.environ)
-    except MissingGoError as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> str:
-    """The option that names a small sweep."""
-    return _spec_option(tmp_path, SWEEP)
-
-
-@pytest.fixture
-def operator_values(tmp_path: Path) -> str:
-    """The option that names a file with a value of every kind."""
-    (tmp_path / "values.yaml").write_text(OPERATOR_VALUES)
-    return f"--values={tmp_path / 'values.yaml'}"
 
 
 def test_lint_is_strictly_content(helm: Helm, spec: str, operator_values: str) -> None:
@@ -144,7 +71,7 @@ def test_values_that_contradict_each_other_are_refused(
     ids=["example", "hostile", "space"],
 )
 def test_the_sweep_arrives_byte_for_byte(helm: Helm, tmp_path: Path, text: str) -> None:
-    found = helm.template("nightly", _spec_option(tmp_path, text)).one("ConfigMap")
+    found = helm.template("nightly", spec_option(tmp_path, text)).one("ConfigMap")
     assert found["data"]["sweep.yaml"].encode() == text.encode()
 
 
@@ -199,7 +126,7 @@ def test_another_sweep_image_or_pod_is_another_job(helm: Helm, spec: str, tmp_pa
     (tmp_path / "wider").mkdir()
     assert name(spec) == name(spec)
     assert name(spec, option) != name(spec)
-    assert name(_spec_option(tmp_path / "wider", SWEEP + "# wider\n")) != name(spec)
+    assert name(spec_option(tmp_path / "wider", SWEEP + "# wider\n")) != name(spec)
 
 
 def test_a_schedule_is_a_cron_job_whose_runs_ask_their_job_for_a_name(helm: Helm, spec: str) -> None:
@@ -293,7 +220,11 @@ def test_the_controller_reaches_store_and_hub_as_trials_do(helm: Helm, spec: str
     job = found.one("Job")["spec"]["template"]
     (container,) = job["spec"]["containers"]
     values = {one["name"]: one.get("value") for one in container["env"]}
-    secrets = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one}
+    secrets = {
+        one["name"]: one["valueFrom"]["secretKeyRef"]
+        for one in container["env"]
+        if "secretKeyRef" in one.get("valueFrom", {})
+    }
     assert values["AWS_ENDPOINT_URL_S3"] == "https://s3.example.org:9000"
     assert values["AWS_DEFAULT_REGION"] == "eu-1"
     assert values["HF_HUB_OFFLINE"] == "1"
@@ -321,113 +252,7 @@ def test_the_controller_reaches_store_and_hub_as_trials_do(helm: Helm, spec: str
 
 def test_no_key_of_a_secret_is_asked_for_where_none_is_named(helm: Helm, spec: str) -> None:
     (container,) = helm.template("nightly", spec).one("Job")["spec"]["template"]["spec"]["containers"]
-    assert container["env"] == [{"name": "LORASWEEP_LOG", "value": "json"}]
-
-
-def test_what_needs_an_operator_is_off_unless_it_is_switched_on(helm: Helm, spec: str) -> None:
-    always = {"ConfigMap", "Job", "Pod", "Role", "RoleBinding", "ServiceAccount"}
-    assert helm.template("nightly", spec).kinds() == always
-    assert helm.template("nightly", spec, *SWITCHES).kinds() == always | {
-        "NetworkPolicy",
-        "PodMonitor",
-        "PrometheusRule",
-    }
-
-
-def test_metrics_have_a_port_a_monitor_and_time_to_be_read(helm: Helm, spec: str) -> None:
-    found = helm.template("nightly", spec, *SWITCHES)
-    job = found.one("Job")["spec"]
-    assert _arguments(job).endswith("--metrics-port 9090 --metrics-linger-s 60")
-    (container,) = job["template"]["spec"]["containers"]
-    (port,) = container["ports"]
-    (endpoint,) = found.one("PodMonitor")["spec"]["podMetricsEndpoints"]
-    assert endpoint == {"port": port["name"], "interval": "15s"}
-    selected = found.one("PodMonitor")["spec"]["selector"]["matchLabels"]
-    assert selected.items() <= job["template"]["metadata"]["labels"].items()
-    assert not selected.items() <= found.one("Pod")["metadata"]["labels"].items()  # preflight offers none
-
-
-def test_network_policies_let_out_what_is_needed_and_nothing_in(helm: Helm, spec: str, operator_values: str) -> None:
-    found = helm.template("nightly", spec, *SWITCHES, operator_values)
-    controller = found.named("NetworkPolicy", "nightly-lorasweep-controller")["spec"]
-    trial = found.named("NetworkPolicy", "nightly-lorasweep-trial")["spec"]
-    assert [list(_ports(one["egress"])) for one in (controller, trial)] == [
-        [53, 53, 443, 6443, 9000],
-        [53, 53, 443, 9000],
-    ]
-    assert controller["ingress"] == [{"ports": [{"port": "metrics", "protocol": "TCP"}]}]
-    assert "ingress" not in trial
-    assert all(one["policyTypes"] == ["Ingress", "Egress"] for one in (controller, trial))
-
-
-def test_the_policy_of_trials_selects_the_pods_that_the_controller_makes(helm: Helm, spec: str) -> None:
-    policy = helm.template("nightly", spec, *SWITCHES).named("NetworkPolicy", "nightly-lorasweep-trial")["spec"]
-    labels = labels_of(submission(), Naming("s3://bucket/sweeps", "dialogues", "main"))
-    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "port"),
-    [("http://s3", 80), ("https://s3.example.org", 443), ("http://[fd00::1]:9000", 9000), ("http://10.0.0.1:81/", 81)],
-)
-def test_the_stores_port_is_let_out(helm: Helm, spec: str, endpoint: str, port: int) -> None:
-    found = helm.template(
-        "nightly", spec, "--set=network_policy.enabled=true", f"--set-string=cluster.s3.endpoint={endpoint}"
-    )
-    trial = found.named("NetworkPolicy", "nightly-lorasweep-trial")["spec"]
-    assert set(_ports(trial["egress"])) == {53, 443, port}
-
-
-def test_alerts_name_the_jobs_of_this_release(helm: Helm, spec: str) -> None:
-    one_shot = helm.template("nightly", spec, *SWITCHES)
-    (rule,) = _alerts(one_shot.one("PrometheusRule"))
-    name = one_shot.one("Job")["metadata"]["name"]
-    assert rule["expr"] == f'kube_job_failed{{namespace="sweeps", job_name="{name}", condition="true"}} == 1'
-    assert "{{ $labels.job_name }}" in rule["annotations"]["description"]
-
-    failed, missing = _alerts(helm.template("nightly", spec, NIGHTLY, *SWITCHES).one("PrometheusRule"))
-    assert 'job_name=~"nightly-lorasweep-[0-9]+"' in failed["expr"]
-    assert (
-        'kube_cronjob_status_last_successful_time{namespace="sweeps", cronjob="nightly-lorasweep"}' in missing["expr"]
-    )
-    assert ") > 93600\n" in missing["expr"]  # 26 hours
-
-
-def test_the_dashboard_is_json_and_asks_for_metrics_of_ours(helm: Helm, spec: str) -> None:
-    found = helm.template("nightly", spec, *SWITCHES).named("ConfigMap", "nightly-lorasweep-dashboard")
-    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    board = json.loads(found["data"]["lorasweep.json"])
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    assert all("lorasweep_" in expression for expression in asked)
-
-
-def test_what_no_cluster_here_enforces_has_fields_that_there_are_and_expressions_that_parse(
-    helm: Helm, spec: str, operator_values: str, schemas: Path
-) -> None:
-    kinds = {"NetworkPolicy", "PodMonitor", "PrometheusRule"}
-    labels = "--set=metrics.pod_monitor.labels.a=b,prometheus_rule.labels.a=b,prometheus_rule.alert_labels.a=b"
-    peers = '--set-json=network_policy.metrics_from=[{"namespaceSelector": {}}]'
-    for options in (SWITCHES, (NIGHTLY, labels, peers, *SWITCHES, operator_values)):
-        found = [one for one in helm.template("nightly", spec, *options).objects if one["kind"] in kinds]
-        assert len(found) == 4
-        assert _wrong(schemas, *found) == ""
-
-
-def test_expressions_of_the_dashboard_parse(schemas: Path) -> None:
-    board = json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    assert asked
-    assert _wrong(schemas, *({"apiVersion": "expression", "kind": "Dashboard", "expr": expr} for expr in asked)) == ""
-
-
-def test_the_check_of_fields_and_expressions_finds_what_is_wrong(helm: Helm, spec: str, schemas: Path) -> None:
-    found = helm.template("nightly", spec, *SWITCHES)
-    policy, rule = found.all("NetworkPolicy")[0], found.one("PrometheusRule")
-    policy["spec"]["podSelectr"] = {}
-    _alerts(rule)[0]["expr"] += " ="
-    said = _wrong(schemas, policy, rule)
-    assert 'unknown field "podSelectr"' in said
-    assert "parse error" in said
+    assert [one["name"] for one in container["env"]] == ["LORASWEEP_LOG", "LORASWEEP_JOB_UID"]
 
 
 def test_helm_test_runs_preflight_and_leaves_nothing(helm: Helm, spec: str) -> None:
@@ -450,7 +275,7 @@ def test_notes_print_the_next_three_commands(helm_4: Helm, spec: str) -> None:
 
 @pytest.mark.parametrize("text", ["- a list\n", "store: folder\n", "{ no yaml", "store: {root: 5}\n"])
 def test_notes_survive_a_sweep_that_is_none(helm_4: Helm, tmp_path: Path, text: str) -> None:
-    assert "is starting" in _notes(helm_4, _spec_option(tmp_path, text))
+    assert "is starting" in _notes(helm_4, spec_option(tmp_path, text))
 
 
 @pytest.mark.parametrize("version", ["1.30.14", "v1.30.9-eks-1"])
@@ -469,20 +294,6 @@ def test_the_plain_manifests_are_those_of_the_chart(helm: Helm) -> None:
         assert (ROOT / "k8s" / name).read_text(encoding="utf-8") == text, f"{name}: run `make manifests`"
 
 
-def _helm(major: int, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    try:
-        program = built_helm(os.environ, major=major)
-    except MissingGoError as missing:
-        pytest.skip(str(missing))
-    return Helm(program, tmp_path_factory.mktemp("helm"))
-
-
-def _spec_option(folder: Path, text: str) -> str:
-    path = folder / "sweep.yaml"
-    path.write_bytes(text.encode())
-    return f"--set-file=spec={path}"
-
-
 def _settings(objects: tuple[dict[str, Any], ...]) -> ClusterSettings:
     (text,) = (one["data"]["cluster.yaml"] for one in objects if "cluster.yaml" in one.get("data", {}))
     return parse_settings(text.encode(), name="cluster.yaml")
@@ -494,24 +305,6 @@ def _arguments(job: dict[str, Any]) -> str:
 
 def _names(objects: tuple[dict[str, Any], ...]) -> set[tuple[str, str]]:
     return {(one["kind"], one["metadata"]["name"]) for one in objects}
-
-
-def _ports(egress: list[dict[str, Any]]) -> Iterator[int]:
-    for rule in egress:
-        yield from (port["port"] for port in rule["ports"])
-
-
-def _alerts(rule: dict[str, Any]) -> list[dict[str, Any]]:
-    (group,) = rule["spec"]["groups"]
-    found: list[dict[str, Any]] = group["rules"]
-    return found
-
-
-def _wrong(schemas: Path, *objects: dict[str, Any]) -> str:
-    """What the schemas do not like, a line for each."""
-    text = "\n".join(json.dumps(one) for one in objects)
-    ended = subprocess.run([str(schemas)], input=text, stdout=subprocess.PIPE, text=True, check=False)
-    return ended.stdout
 
 
 def _notes(helm: Helm, *options: str) -> str:
