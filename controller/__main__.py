@@ -148,10 +148,14 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _add_preflight(parser: argparse.ArgumentParser) -> None:
     _add_plan(parser)
     _add_cluster(parser)
+    parser.add_argument(
+        "--canary", action="store_true", help="let one process in the shape of the largest trial look as well"
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    _add_preflight(parser)
+    _add_plan(parser)
+    _add_cluster(parser)
     parser.add_argument("--metrics-port", type=int, metavar="PORT", help="offer /metrics to Prometheus on this port")
     parser.add_argument(
         "--metrics-linger-s",

@@ -46,6 +46,10 @@ class Naming:
         """`<sweep>-<h8>-0`: what a submission is called that is never made, so that no real one is in its way."""
         return f"{_base(self, tuple(trial_ids))}-0"
 
+    def canary(self) -> str:
+        """`<sweep>-canary-<h8>`: of the Job that looks at what this run's trials would find."""
+        return f"{self.sweep}-canary-{sha256_hex(self.run_uri.encode())[:8]}"
+
 
 @lru_cache(maxsize=65536)  # a plan has up to 10,000 groups, and every poll asks for all of them
 def _base(naming: Naming, trial_ids: tuple[str, ...]) -> str:

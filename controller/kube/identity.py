@@ -17,6 +17,7 @@ from job.contract.base import sha256_hex
 from job.contract.errors import PreflightError
 
 __all__ = [
+    "CANARY",
     "DISRUPTED",
     "PREFIX",
     "RECORDED",
@@ -26,6 +27,7 @@ __all__ = [
     "RunPlace",
     "Standing",
     "annotations_of",
+    "canary_labels",
     "identity_of",
     "labels_of",
     "run_labels",
@@ -44,6 +46,8 @@ RUN_HASH = PREFIX + "run-hash"  # store root, sweep and run: two stores may have
 GROUP = PREFIX + "group"
 SUBMISSION = PREFIX + "submission"
 TRIAL = PREFIX + "trial"  # where the Job has one
+CANARY = PREFIX + "canary"
+"""Of a Job that trains nothing and belongs to no run."""
 # Annotations, to be read again.
 _FORMAT = PREFIX + "format"
 _NUMBER = PREFIX + "number"
@@ -124,6 +128,17 @@ def labels_of(submission: Submission, naming: Naming) -> dict[str, str]:
         GROUP: _label_value(submission.group_id),
         SUBMISSION: submission.name,
         **trial,
+    }
+
+
+def canary_labels(naming: Naming) -> dict[str, str]:
+    """The labels of a Job that only looks, and of its pod: those of a trial for a NetworkPolicy, and of no run."""
+    return {
+        "app.kubernetes.io/name": "lorasweep",
+        "app.kubernetes.io/instance": naming.sweep,
+        "app.kubernetes.io/component": "trial",
+        "app.kubernetes.io/managed-by": "lorasweep",
+        CANARY: naming.canary(),
     }
 
 

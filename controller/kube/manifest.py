@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from typing import NamedTuple
+
+from pydantic import JsonValue
 
 from controller.backend import Submission
-from controller.kube.identity import RunPlace, annotations_of, labels_of
+from controller.kube.identity import Owner, RunPlace, annotations_of, canary_labels, labels_of
+from controller.kube.merge import merged
 from controller.kube.objects import REQUEST_ANNOTATION, JsonObject
 from controller.kube.pod_template import CONTAINER
 from controller.kube.settings import ClusterSettings
 from controller.kube.trial_pod import trial_pod
+from controller.names import Naming
 from controller.planning.request import request_bytes
 from job.contract.config import Request, Source
 from job.contract.errors import ExitCode, SpecError
 
-__all__ = ["gpus_of", "job_manifest"]
+__all__ = ["CANARY_DEADLINE_S", "canary_manifest", "gpus_of", "job_manifest"]
 
 # apimachinery's TotalAnnotationSizeLimitB, over keys and values of one object.
 _ANNOTATIONS_LIMIT_BYTES = 256 * 2**10
 _WORDS_LIMIT = 1000
+CANARY_DEADLINE_S = 1800
+"""From its admission: time for a cold node and a large image."""
+_CANARY_TTL_S = 300
 
 
 def job_manifest(submission: Submission, *, settings: ClusterSettings, place: RunPlace, gpus: int) -> JsonObject:
@@ -29,18 +37,8 @@ def job_manifest(submission: Submission, *, settings: ClusterSettings, place: Ru
     the cluster.
     """
     naming = place.naming
-    _check_store(naming.run_uri)
-    for problem in _unreachable(submission.request, settings):
-        raise SpecError(problem)
     labels, annotations = labels_of(submission, naming), annotations_of(submission, naming)
-    template = settings.pod_template.metadata
-    pod_labels = {**((template and template.labels) or {}), **labels}
-    pod_annotations = {
-        **((template and template.annotations) or {}),
-        **annotations,
-        REQUEST_ANNOTATION: request_bytes(submission.request).decode(),
-    }
-    _check_annotations(pod_annotations)
+    pod = _Pod(labels, annotations, _pod_spec(submission, settings, run_uri=naming.run_uri, gpus=gpus))
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -50,25 +48,86 @@ def job_manifest(submission: Submission, *, settings: ClusterSettings, place: Ru
             "labels": {**labels, **_queue_labels(settings)},
             "annotations": {**annotations, "lorasweep.io/configurations": _words(submission)},
             # Without blockOwnerDeletion, which needs a right on the owner's finalizers in some clusters.
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "ConfigMap", "name": place.owner.name, "uid": place.owner.uid}
-            ],
+            "ownerReferences": [_reference(place.owner)],
         },
+        "spec": _job_spec(submission, settings, pod=pod),
+    }
+
+
+def canary_manifest(
+    submission: Submission,
+    *,
+    settings: ClusterSettings,
+    naming: Naming,
+    namespace: str,
+    gpus: int,
+    release: Owner | None,
+) -> JsonObject:
+    """A Job whose pod is that of the submission, and looks at what it would need instead of training.
+
+    Its labels name no run and no submission, so that no run takes it for one of its own. Raises as `job_manifest` does.
+    """
+    name = naming.canary()
+    labels = canary_labels(naming)
+    spec = _pod_spec(submission, settings, run_uri=naming.run_uri, gpus=gpus)
+    pod = _Pod(labels, {}, merged(spec, {"containers": [{"name": CONTAINER, "args": ["--check"]}]}))
+    owners: list[JsonValue] = [] if release is None else [_reference(release)]
+    metadata: JsonObject = {"name": name, "namespace": namespace, "labels": {**labels, **_queue_labels(settings)}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {**metadata, "ownerReferences": owners},
         "spec": {
-            "parallelism": 1,
-            "completions": 1,
-            # Retries are the controller's: no policy here can tell an out-of-memory kill from another exit 137.
-            "backoffLimit": 0,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": _failure_policy(),
-            # Kueue admits what is suspended; without Kueue the Job then waits, and does not pass by the queue.
-            "suspend": settings.kueue.queue is not None,
-            "template": {
-                "metadata": {"labels": {**pod_labels}, "annotations": {**pod_annotations}},
-                "spec": trial_pod(settings, run_uri=naming.run_uri, gpus=gpus_of(submission.request, gpus=gpus)),
-            },
+            **_job_spec(submission, settings, pod=pod),
+            # Whatever becomes of who made it: nothing of it stays.
+            "activeDeadlineSeconds": CANARY_DEADLINE_S,
+            "ttlSecondsAfterFinished": _CANARY_TTL_S,
         },
     }
+
+
+class _Pod(NamedTuple):
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    spec: JsonObject
+
+
+def _pod_spec(submission: Submission, settings: ClusterSettings, *, run_uri: str, gpus: int) -> JsonObject:
+    _check_store(run_uri)
+    for problem in _unreachable(submission.request, settings):
+        raise SpecError(problem)
+    return trial_pod(settings, run_uri=run_uri, gpus=gpus_of(submission.request, gpus=gpus))
+
+
+def _job_spec(submission: Submission, settings: ClusterSettings, *, pod: _Pod) -> JsonObject:
+    template = settings.pod_template.metadata
+    annotations = {
+        **((template and template.annotations) or {}),
+        **pod.annotations,
+        REQUEST_ANNOTATION: request_bytes(submission.request).decode(),
+    }
+    _check_annotations(annotations)
+    return {
+        "parallelism": 1,
+        "completions": 1,
+        # Retries are the controller's: no policy here can tell an out-of-memory kill from another exit 137.
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": _failure_policy(),
+        # Kueue admits what is suspended; without Kueue the Job then waits, and does not pass by the queue.
+        "suspend": settings.kueue.queue is not None,
+        "template": {
+            "metadata": {
+                "labels": {**((template and template.labels) or {}), **pod.labels},
+                "annotations": {**annotations},
+            },
+            "spec": pod.spec,
+        },
+    }
+
+
+def _reference(owner: Owner) -> JsonObject:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "name": owner.name, "uid": owner.uid}
 
 
 def gpus_of(request: Request, *, gpus: int) -> int:

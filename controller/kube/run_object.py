@@ -26,7 +26,7 @@ from job.contract.errors import (
     TransientError,
 )
 
-__all__ = ["RunObject", "ensure_run_object", "owner_reference", "run_object_name"]
+__all__ = ["RunObject", "ensure_run_object", "owner_reference", "release_owner", "run_object_name"]
 
 _EVERY = timedelta(seconds=10)  # a status for people; one write for many changes
 _RUN = "run"  # the key whose run it is
@@ -48,7 +48,7 @@ def ensure_run_object(api: KubeApi, naming: Naming, *, release: str | None) -> R
     name = run_object_name(naming)
     metadata: Object = {"name": name, "labels": {**_COMMON, **run_labels(naming)}}
     if release is not None:
-        metadata["ownerReferences"] = [owner_reference(_release_of(api, release))]
+        metadata["ownerReferences"] = [owner_reference(release_owner(api, release))]
     body: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_RUN: naming.run_uri}}
     try:
         found = api.create(CONFIG_MAPS, body)
@@ -124,7 +124,8 @@ class RunObject:
             logger.info("event lost: %s: %s", happening.reason, err)
 
 
-def _release_of(api: KubeApi, name: str) -> Owner:
+def release_owner(api: KubeApi, name: str) -> Owner:
+    """The ConfigMap of a Helm release. Raises PreflightError when it is not there."""
     try:
         return Owner(name, api.get(CONFIG_MAPS, name)["metadata"]["uid"])
     except NotFoundError as err:

@@ -35,7 +35,7 @@ from job.contract.base import sha256_hex
 from job.contract.errors import TransientError
 from job.contract.notice import NOTICE_VARIABLE
 
-__all__ = ["JOB_COMMAND", "LocalBackend", "state_folder"]
+__all__ = ["GRACE_S", "JOB_COMMAND", "LocalBackend", "child_environment", "state_folder"]
 
 JOB_COMMAND = (sys.executable, "-m", "job")
 GRACE_S = 30.0  # as a pod's terminationGracePeriodSeconds
@@ -58,6 +58,12 @@ def _threads(environ: Mapping[str, str]) -> dict[str, str]:
     so, 10.5 s with sleeping threads (PASSIVE); beside two busy processes 37 s by default, 19 s so, 10 to 14 s sleeping.
     """
     return {} if _SPIN.keys() & environ.keys() else {"GOMP_SPINCOUNT": _SPIN["GOMP_SPINCOUNT"]}
+
+
+def child_environment(environ: Mapping[str, str], slot: Slot) -> dict[str, str]:
+    """What a job process on that slot gets besides the variables that are there."""
+    device = {} if slot.device is None else {"CUDA_VISIBLE_DEVICES": slot.device}
+    return {**_CHILD_ENV, **_threads(environ), **_import_path(environ), **device}
 
 
 def state_folder(environ: Mapping[str, str], run_uri: str) -> Path:
@@ -196,7 +202,6 @@ class LocalBackend:
         slot = self._free_slot(submission.name)
         attempt = f"{submission.number:03d}-{secrets.token_hex(4)}"
         arguments = (str(place.request_path), "--run-uri", self._run_uri, "--attempt", attempt)
-        device = {} if slot.device is None else {"CUDA_VISIBLE_DEVICES": slot.device}
         notice = {NOTICE_VARIABLE: str(place.notice_path)}
         return Launch(
             name=submission.name,
@@ -206,7 +211,7 @@ class LocalBackend:
             attempt=attempt,
             slot=slot.name,
             command=(*self._command, *arguments),
-            env={**_CHILD_ENV, **_threads(os.environ), **_import_path(os.environ), **device, **notice},
+            env={**child_environment(os.environ, slot), **notice},
             grace_s=self._grace_s,
             submitted_at=datetime.now(UTC),
         )

@@ -102,6 +102,12 @@ class ClusterSweep:
         place = ["--cluster", str(settings), "--namespace", self.namespace.name]
         return self._begin("run", str(spec), "--store", f"{self.bucket.uri}/sweeps", *self._cluster(place), *more)
 
+    def start_preflight(self, *more: str) -> subprocess.Popen[str]:
+        """`lorasweep preflight`, just started."""
+        spec, settings = self.write()
+        place = ["--cluster", str(settings), "--namespace", self.namespace.name]
+        return self._begin("preflight", str(spec), "--store", f"{self.bucket.uri}/sweeps", *self._cluster(place), *more)
+
     def run(self, *more: str) -> Ended:
         """`lorasweep run` to its end."""
         return self.finish(self.start("--output", "json", *more))

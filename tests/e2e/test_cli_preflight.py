@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,44 @@ def test_a_store_that_does_not_answer_is_no_refusal_but_a_reason_to_try_again(
     done = preflight(folder, "--store", s3_bucket.uri)
     assert done.returncode == 75, done.stdout + done.stderr
     assert "failed       store: " in done.stdout
+
+
+def test_a_canary_is_a_child_that_looks_and_leaves_nothing(folder: Path) -> None:
+    done = preflight(folder, "--canary", "--output", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["canary: request"]["text"] == "1 trials of small/main"
+    assert found["canary: libraries"]["outcome"] == "ok"
+    assert found["canary: device"]["outcome"] in {"ok", "warning"}
+    assert [path.name for path in (folder / "runs").rglob("*") if path.is_file()] == [".store.lock"]
+
+
+def test_a_canary_waits_until_all_else_is_well(folder: Path) -> None:
+    (folder / "runs").write_text("a file is in the way")
+    done = preflight(folder, "--canary")
+    assert done.returncode == 78
+    assert "canary: libraries" not in done.stdout
+
+
+def test_a_canary_ends_with_who_asked_for_it(folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "controller", "preflight", "sweep.yaml", "--canary"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while "GPU memory" not in process.stdout.readline():
+        assert process.poll() is None
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("lorasweep-canary-*/request.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    children = set(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    assert not list(folder.glob("lorasweep-canary-*"))
