@@ -21,6 +21,7 @@ from controller.ledger_reader import LedgerReader
 from controller.spec.model import SweepSpec
 from controller.states import Limits, Situation, TrialStatus, states
 from controller.stored import DamagedError, plan_keys, read_stored
+from controller.stumbles import stumbles
 from controller.verified import VerifiedResults
 from job.contract.config import PlannedTrial, data_id
 from job.contract.documents import (
@@ -160,7 +161,7 @@ def collect(store: Store, plan: Plan, spec: SweepSpec, *, results: VerifiedResul
         trials=trials,
         left=tuple(_left(store, plan, others)),
         data_until=max((moment for record in records for moment in _moments(record)), default=None),
-        notes=notes,
+        notes=(*notes, *stumbles(plan, ledger)),
     )
 
 

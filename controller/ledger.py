@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -64,16 +64,19 @@ class Ledger:
         """What is stored about a trial; nothing yet is an empty record."""
         return self.trials.get(trial_id, _NOTHING)
 
+    def ends_of(self, trial_id: str) -> Sequence[SubmissionEnd]:
+        """How the trial's submissions ended, by number."""
+        return self._ends_by_trial.get(trial_id, ())
+
     def disruptions(self, trial_id: str) -> tuple[SubmissionEnd, ...]:
         """The submissions that were evicted or stopped from outside since the trial's last retry, by number."""
         voided = self.record(trial_id).voided
-        ends = self._ends_by_trial.get(trial_id, ())
-        return tuple(end for end in ends if end.outcome == "disrupted" and end.name not in voided)
+        return tuple(end for end in self.ends_of(trial_id) if end.outcome == "disrupted" and end.name not in voided)
 
     def retry(self, trial_id: str, *, at: datetime) -> Retry:
         """The document that gives the trial a new start: it voids all that is known of it."""
         attempts = (failure.attempt for failure in self.record(trial_id).failures)
-        names = (end.name for end in self._ends_by_trial.get(trial_id, ()))
+        names = (end.name for end in self.ends_of(trial_id))
         return Retry(trial_id=trial_id, at=at, voids=tuple(sorted({*attempts, *names})))
 
     def has_ended(self, attempt: str) -> bool:

@@ -5,8 +5,9 @@ further ones. FAKE_JOB_NUMBER is the submission's number, where the attempt's na
 `slow` (until SIGTERM), `late` (until SIGTERM, and then waits for FAKE_JOB_GATE, a file), `resume` (slow in the first
 attempt that writes progress, ok in a later one), `eat` (memory, until it is killed),
 `complain` (of its store, until SIGTERM), `deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing` (exit 0
-without a result), `children` (leaves a process behind, then as ok), `gate` (waits for FAKE_JOB_GATE), or a number: that
-exit code.
+without a result), `stumble` (publishes, and then exit 1), `children` (leaves a process behind, then as ok), `gate`
+(waits for FAKE_JOB_GATE), or a number: that exit code. What the store refuses is an exit code as in the job, and what
+it does not answer is asked again.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from fake_sweep import publish
 
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import Progress, parse, to_json
-from job.contract.errors import ExitCode, NotFoundError
+from job.contract.errors import ExitCode, NotFoundError, SweepError
 from job.contract.notice import NOTICE_VARIABLE, notice_body
+from job.publishing.publish import with_patience
+from job.stopping import StopSignal
 from job.store import Keys, Store, open_store
 
 _PATIENCE_S = 60.0
+_NOBODY_STOPS = StopSignal()  # SIGTERM ends this process by itself
 
 
 def main() -> int:
@@ -52,7 +56,11 @@ def main() -> int:
         sys.stderr.write(f"trial {trial.letter} attempt {arguments.attempt}: {word}\n")
         if word == "resume":
             word = "slow" if _attempt_before(trial, store) in {None, arguments.attempt} else "ok"
-        code = _do(word, trial, store=store, attempt=arguments.attempt)
+        try:
+            code = _do(word, trial, store=store, attempt=arguments.attempt)
+        except SweepError as err:
+            sys.stderr.write(f"{err}\n")
+            code = int(err.exit_code)
         if code:
             return code
     return int(ExitCode.DONE)
@@ -77,8 +85,9 @@ def _do(word: str, trial: PlannedTrial, *, store: Store, attempt: str) -> int:
         time.sleep(_PATIENCE_S)
     if word in _ACTS:
         _ACTS[word]()
-    publish(store, trial, attempt, rouge=0.1 + 0.05 * ord(trial.letter[0]) % 0.5)
-    return 0
+    rouge = 0.1 + 0.05 * ord(trial.letter[0]) % 0.5
+    with_patience(lambda: publish(store, trial, attempt, rouge=rouge), stop=_NOBODY_STOPS)
+    return 1 if word == "stumble" else 0
 
 
 def _leave_children() -> None:
@@ -110,7 +119,7 @@ def _progress(trial: PlannedTrial, *, store: Store, attempt: str) -> None:
     progress = Progress(
         attempt=attempt, stage="train", step=2, max_steps=4, loss=1.5, tokens_per_s=1000.0, updated_at=datetime.now(UTC)
     )
-    store.put(Keys.progress(trial.trial_id), to_json(progress))
+    with_patience(lambda: store.put(Keys.progress(trial.trial_id), to_json(progress)), stop=_NOBODY_STOPS)
 
 
 _ACTS = {"children": _leave_children, "eat": _eat, "gate": _wait_for_gate}
