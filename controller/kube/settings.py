@@ -51,13 +51,31 @@ def _ruled(pattern: str, rule: str, *, limit: int = 253) -> tuple[AfterValidator
     return AfterValidator(check), Field(json_schema_extra={"pattern": f"^{pattern}$", "maxLength": limit})
 
 
-def _checked(rule: Callable[[str], str | None]) -> AfterValidator:
+def _checked(rule: Callable[[str], str | None], *, pattern: str) -> tuple[AfterValidator, Any]:
+    """A validator that says what is wrong, and for the JSON Schema a pattern that takes all that the rule takes."""
+
     def check(text: str) -> str:
         if broken := rule(text):
             raise ValueError(broken)
         return text
 
-    return AfterValidator(check)
+    return AfterValidator(check), Field(json_schema_extra={"pattern": f"^({pattern})$"})
+
+
+def _other_than(word: str, letter: str) -> str:
+    """A pattern for one or more of `letter`, but not the word. Helm's expressions (RE2) cannot look ahead."""
+    rest = f"{letter}+"
+    for place in range(len(word) - 1, -1, -1):
+        another = f"{letter[:-1]}{word[place]}]"  # `letter` is a negated class
+        ended = "" if place == 0 else "?"
+        rest = f"({another}{letter}*|{word[place]}{rest}){ended}"
+    return rest
+
+
+_TAGGED = _other_than("latest", r"[^\s/@]")
+_IMAGE = rf"[^\s@]*@\S+|([^\s@]*/)?[^\s/:@]*:{_TAGGED}@?"
+_ENDPOINT = r"https?://[^\s/?#]+/?"  # also with `@`: Helm would show what its schema refuses, so a template does it
+_PATH = r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+"
 
 
 def _image_rule(image: str) -> str | None:
@@ -75,13 +93,13 @@ def _endpoint_rule(endpoint: str) -> str | None:
         raise PydanticCustomError(
             "withheld", "an address with `@` holds credentials; write it without, and name a Secret in `s3.secret`"
         )
-    if not re.fullmatch(r"https?://[^\s/?#]+/?", endpoint):
+    if not re.fullmatch(_ENDPOINT, endpoint):
         return "must be http:// or https:// and a host, such as https://s3.example.org"
     return None
 
 
 def _path_rule(path: str) -> str | None:
-    if not re.fullmatch(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+", path):
+    if not re.fullmatch(_PATH, path):
         return "must be an absolute path of A-Z a-z 0-9 . _ -, without a slash at its end"
     taken = next((folder for folder in _TAKEN if (path + "/").startswith(folder + "/")), None)
     return f"{taken} is in use in every trial; choose another path, such as /data" if taken else None
@@ -93,7 +111,7 @@ Quantity = Annotated[StrictStr, *_ruled(_QUANTITY, 'a quantity such as "500m", "
 ResourceName = Annotated[
     StrictStr, *_ruled(rf"{_SUBDOMAIN}/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", "a resource such as nvidia.com/gpu")
 ]
-Image = Annotated[StrictStr, _checked(_image_rule)]
+Image = Annotated[StrictStr, *_checked(_image_rule, pattern=_IMAGE)]
 
 
 class ServiceAccounts(Frozen):
@@ -147,7 +165,7 @@ class S3(Frozen):
 
     secret: ObjectName | None = None
     """An existing Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if needed."""
-    endpoint: Annotated[StrictStr, _checked(_endpoint_rule)] | None = None
+    endpoint: Annotated[StrictStr, *_checked(_endpoint_rule, pattern=_ENDPOINT)] | None = None
     """Null: AWS."""
     region: Annotated[StrictStr, *_ruled(r"[A-Za-z0-9-]+", "a region such as eu-central-1", limit=63)] | None = None
 
@@ -168,7 +186,7 @@ class DataVolume(Frozen):
 
     name: VolumeName
     claim: ObjectName
-    path: Annotated[StrictStr, _checked(_path_rule)]
+    path: Annotated[StrictStr, *_checked(_path_rule, pattern=_PATH)]
     """Where it is mounted, read-only, in every trial."""
     sub_path: StrictStr | None = None
     """A folder of the volume instead of all of it."""

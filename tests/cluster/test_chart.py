@@ -37,6 +37,10 @@ def test_without_a_sweep_nothing_is_rendered(helm: Helm) -> None:
         ("--set=schedule.timezone=UTC", "timezone"),
         ("--set=metrics.pod_monitor.enable=true", "enable"),
         ("--set=store=gs://bucket", "store"),
+        ("--set=cluster.image=lorasweep-job:latest", "image"),
+        ("--set=controller.image=lorasweep-controller", "image"),
+        ("--set=cluster.s3.endpoint=s3.example.org", "endpoint"),
+        ('--set-json=cluster.volumes=[{"name":"d","claim":"c","path":"data"}]', "path"),
         ("--set=cluster.resources.cpu=2", "cpu"),
         ("--set=cluster.s3=null", "s3"),
         ("--set=spec.name=x", "spec"),
@@ -59,6 +63,14 @@ def test_values_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(HelmError, match=said):
         helm.template("nightly", spec, *options)
+
+
+def test_an_endpoint_with_credentials_is_refused_without_being_shown(helm: Helm, spec: str, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text('cluster: {s3: {endpoint: "https://key:canary9f3@s3.example.org"}}')
+    with pytest.raises(HelmError, match=r"cluster\.s3\.endpoint. holds credentials") as caught:
+        helm.template("nightly", spec, f"--values={values}")
+    assert "canary9f3" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

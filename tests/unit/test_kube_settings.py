@@ -8,7 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis.strategies import characters, from_regex, text
 from kube_settings import FULL, PLAIN
+from pydantic import ValidationError
 
 from controller.kube.settings import ClusterSettings
 from controller.kube.settings_file import load_settings, parse_settings
@@ -174,3 +178,93 @@ def test_the_schema_is_closed_and_knows_the_rules() -> None:
     assert re.search(pattern, "8Gi")
     assert not re.search(pattern, "8GB")
     assert "hostNetwork" not in json.dumps(schema)
+
+
+IMAGE_PATTERN = ClusterSettings.model_json_schema()["properties"]["image"]["pattern"]
+IMAGES = {
+    "lorasweep-job:0.1.0": True,
+    "registry.example.org:5000/a/lorasweep-job:0.1.0": True,
+    "registry.example.org:5000/lorasweep-job@sha256:0123": True,
+    "job:latest@sha256:0123": True,
+    "job:1@": True,
+    "job:latest": False,
+    "registry.example.org:5000/job:latest": False,
+    "registry.example.org:5000/job": False,
+    "job": False,
+    "job:": False,
+    "job@": False,
+    "": False,
+    "job: 1": False,
+    "job:0.1 ": False,
+    **{
+        f"job:{tag}": True
+        for tag in ("l", "la", "lat", "late", "lates", "latest1", "latest:", "Latest", "1latest", "x")
+    },
+}
+ENDPOINTS = {
+    "https://s3.example.org": True,
+    "http://10.0.0.1:9000/": True,
+    "s3.example.org": False,
+    "ftp://s3.example.org": False,
+    "https://s3.example.org/bucket": False,
+    "https://s3.example.org?x": False,
+    "https://": False,
+    "https://a b": False,
+}
+PATHS = {
+    "/data": True,
+    "/data/models-1/x.y": True,
+    "data": False,
+    "/": False,
+    "/data/": False,
+    "/data/../x": False,
+    "/data//x": False,
+    "/da ta": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("definition", "field", "known", "text"),
+    [
+        ("ClusterSettings", "image", IMAGES, "image: {}"),
+        ("S3", "endpoint", ENDPOINTS, "image: x:1\ns3: {{endpoint: {}}}"),
+        ("DataVolume", "path", PATHS, "image: x:1\nvolumes: [{{name: d, claim: c, path: {}}}]"),
+    ],
+    ids=["image", "endpoint", "path"],
+)
+def test_helm_refuses_at_install_what_the_settings_refuse(
+    definition: str, field: str, known: dict[str, bool], text: str
+) -> None:
+    schema = ClusterSettings.model_json_schema()
+    found = (schema if definition == schema["title"] else schema["$defs"][definition])["properties"][field]
+    (pattern,) = (one["pattern"] for one in (found, *found.get("anyOf", ())) if "pattern" in one)
+    taken = {value: re.search(pattern, value) is not None for value in known}
+    assert taken == known
+    for value, right in known.items():
+        try:
+            parse_settings(text.format(json.dumps(value)).encode(), name="cluster.yaml")
+        except SpecError:
+            assert not right, value
+        else:
+            assert right, value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["image: x:1\nvolumes: [{name: d, claim: c, path: /tmp/x}]", "image: x:1\ns3: {endpoint: 'https://key:s@host'}"],
+)
+def test_what_no_pattern_can_say_or_should_is_left_to_the_settings(text: str) -> None:
+    definitions = ClusterSettings.model_json_schema()["$defs"]
+    assert re.search(definitions["DataVolume"]["properties"]["path"]["pattern"], "/tmp/x")
+    assert re.search(definitions["S3"]["properties"]["endpoint"]["anyOf"][0]["pattern"], "https://key:s@host")
+    assert mistakes(text)
+
+
+@limits(max_examples=300, deadline=None)
+@given(image=text(characters(codec="ascii", exclude_categories=["Cc"])) | from_regex(r"\A[a-z]*:l?a?t?e?s?t?x?\Z"))
+def test_the_schema_takes_every_image_that_the_settings_take(image: str) -> None:
+    try:
+        ClusterSettings(image=image)
+    except ValidationError:
+        return
+    assert re.search(IMAGE_PATTERN, image), image

@@ -45,6 +45,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.schedule.cron .Values.run -}}
 {{- fail "\n\n`run` names one run, and with `schedule.cron` each has a name of its own; leave `run` empty\n" -}}
 {{- end -}}
+{{- if contains "@" (.Values.cluster.s3.endpoint | default "") -}}
+{{- /* Not said by the schema: Helm shows the value that a schema refuses. */ -}}
+{{- fail "\n\n`cluster.s3.endpoint` holds credentials before its `@`; write it without, and name a Secret in `cluster.s3.secret`\n" -}}
+{{- end -}}
 {{- if and .Values.metrics.pod_monitor.enabled (not .Values.metrics.enabled) -}}
 {{- fail "\n\n`metrics.pod_monitor` reads what `metrics.enabled` offers; set both\n" -}}
 {{- end -}}
