@@ -75,10 +75,13 @@ class Mirror(Generic[T]):
     def objects(self) -> Mapping[str, T]:
         """The objects now, each as the server last showed it.
 
-        Raises what the server last answered, when it is not a list or a watch; TransientError before the first list.
+        Raises what the server last answered, when it is not a list or a watch; TransientError before the first list;
+        RuntimeError when nobody follows the server any more, as what was seen last would pass for the present.
         """
         if not self._listed.wait(_FIRST_LIST_S):
             raise TransientError(f"the API server has not listed {self._resource.plural} for {_FIRST_LIST_S:.0f} s")
+        if not (self._thread.is_alive() or self._ending.is_set()):
+            raise RuntimeError(f"the thread that follows {self._resource.plural} has ended; its traceback is above")
         with self._lock:
             if self._trouble is not None:
                 raise self._trouble
@@ -90,6 +93,12 @@ class Mirror(Generic[T]):
             self._put(self._read(written))
 
     def _follow(self) -> None:
+        try:
+            self._follow_on()
+        finally:
+            self._listed.set()  # nobody is to wait for a thread that is no more
+
+    def _follow_on(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._ending.is_set():
             try:
@@ -111,17 +120,24 @@ class Mirror(Generic[T]):
         began = self._monotonic()
         listing = self._api.list(self._resource, labels=self._labels)
         objects = [self._read(found) for found in listing.objects]
+        version = listing.resource_version
         with self._lock:
+            # What was written while the list was on its way is in no list yet, and must not be taken for deleted.
+            written = [known for known in self._objects.values() if _is_later(known.metadata, than=version)]
             self._objects = {found.metadata.name: found for found in objects}
+            for known in written:
+                self._put(known)
             self._trouble = None
         self._listed.set()
-        version = listing.resource_version
         while not self._ending.is_set() and self._monotonic() - began < self._relist_s:
+            asked_at = self._monotonic()
             changes = self._api.watch(self._resource, labels=self._labels, since=version, for_s=self._watch_s)
             for kind, found in changes:
                 version = self._take(kind, found) or version
                 if self._ending.is_set():
                     return
+            if self._monotonic() - asked_at < _FIRST_PAUSE_S:
+                self._ending.wait(_FIRST_PAUSE_S)  # a server that ends every watch must not be asked in a circle
 
     def _take(self, kind: str, found: Object) -> str:
         """Apply one event; its resource version."""
@@ -148,5 +164,10 @@ def _is_older(found: Metadata, *, than: Metadata) -> bool:
 
     Versions of one kind may be compared as integers (Kubernetes API concepts, "Resource versions", since 1.35).
     """
-    versions = (found.resource_version, than.resource_version)
-    return found.uid == than.uid and all(map(str.isdecimal, versions)) and int(versions[0]) < int(versions[1])
+    return found.uid == than.uid and _is_later(than, than=found.resource_version)
+
+
+def _is_later(found: Metadata, *, than: str) -> bool:
+    """Whether the object is of a later version than this one; False where versions are no numbers."""
+    versions = (found.resource_version, than)
+    return all(map(str.isdecimal, versions)) and int(versions[0]) > int(versions[1])

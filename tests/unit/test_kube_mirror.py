@@ -145,3 +145,52 @@ def test_the_end_of_an_earlier_object_does_not_remove_its_successor_of_the_same_
     api.events.put(("ADDED", made("mark", 9)))
     eventually(lambda: "mark" in mirror.objects())
     assert suspended(mirror)["a"]
+
+
+def test_a_list_that_was_read_before_our_write_does_not_undo_it(api: ScriptedApi, mirror: Mirror[JobObject]) -> None:
+    api.listings.put(Listing((made("a", 1), made("b", 2)), "2"))
+    assert suspended(mirror) == {"a": False, "b": False}
+    mirror.note(made("a", 12, suspend=True))
+    mirror.note(made("new", 11))
+    api.listings.put(Listing((made("a", 1), made("b", 2)), "10"))
+    api.events.put(TransientError("the stream broke"))
+    eventually(lambda: api.watched_since == ["2", "10"])
+    assert suspended(mirror) == {"a": True, "b": False, "new": False}
+    api.listings.put(Listing((made("b", 2),), "13"))
+    api.events.put(TransientError("the stream broke again"))
+    eventually(lambda: api.watched_since == ["2", "10", "13"])
+    assert suspended(mirror) == {"b": False}
+
+
+def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_circle(
+    api: ScriptedApi, mirror: Mirror[JobObject]
+) -> None:
+    for _ in range(1000):
+        api.events.put(None)
+    api.listings.put(Listing((made("a", 1),), "1"))
+    assert suspended(mirror) == {"a": False}
+    time.sleep(0.2)  # long enough for thousands
+    assert len(api.watched_since) < 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is what is tested
+def test_a_mirror_that_ended_by_a_bug_does_not_pass_off_what_it_last_saw_as_the_present(api: ScriptedApi) -> None:
+    def read(found: object) -> JobObject:
+        if len(api.watched_since):
+            raise KeyError("a bug")
+        return JobObject.read(found)
+
+    following = Mirror(cast("KubeApi", api), JOBS, read, labels="a=b", monotonic=time.monotonic)
+    following.start()
+    api.listings.put(Listing((made("a", 1),), "1"))
+    assert set(following.objects()) == {"a"}
+    api.events.put(("ADDED", made("b", 2)))
+
+    def is_told() -> bool:
+        try:
+            following.objects()
+        except RuntimeError:
+            return True
+        return False
+
+    eventually(is_told)
