@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import urllib3
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTResponse
+from kubernetes.config.config_exception import ConfigException
 
 from controller.kube.connection import Connection
 from controller.kube.pacing import TokenBucket
@@ -106,11 +107,15 @@ class KubeApi:
         objects: list[Object] = []
         query = [("labelSelector", labels), ("fieldSelector", fields), ("limit", str(_PAGE))]
         while True:
-            page = self._json(_Call("list", "GET", resource, query=tuple(query)))
-            objects += page.get("items") or ()
+            call = _Call("list", "GET", resource, query=tuple(query))
+            page = self._json(call)
+            found, version = page.get("items") or [], page["metadata"].get("resourceVersion")
+            if not isinstance(found, list) or not isinstance(version, str):
+                raise TransientError(f"{call.text(self.namespace)}: the answer is no list")
+            objects += found
             rest = page["metadata"].get("continue")
             if not rest:
-                return Listing(tuple(objects), page["metadata"]["resourceVersion"])
+                return Listing(tuple(objects), version)
             query = [*query[:3], ("continue", rest)]
 
     def watch(self, resource: Resource, *, labels: str, since: str, for_s: float) -> Iterator[tuple[str, Object]]:
@@ -133,7 +138,8 @@ class KubeApi:
                     continue
                 kind, found = event
                 if kind == "ERROR":
-                    raise _error(call, self.namespace, int(found.get("code") or 500), found)
+                    code = found.get("code")
+                    raise _error(call, self.namespace, code if isinstance(code, int) else 500, found)
                 yield kind, found
         except (urllib3.exceptions.HTTPError, OSError) as err:
             raise TransientError(f"watching {resource.plural}: {err}") from err
@@ -189,7 +195,8 @@ class KubeApi:
             parsed = json.loads(body)
         except ValueError as err:
             raise TransientError(f"{call.text(self.namespace)}: the answer is not JSON: {body[:200]!r}") from err
-        if not isinstance(parsed, dict):
+        # All that the API server says has metadata; what stands in front of it may answer with anything.
+        if not isinstance(parsed, dict) or not isinstance(parsed.get("metadata"), dict):
             raise TransientError(f"{call.text(self.namespace)}: the answer is no object: {body[:200]!r}")
         return parsed
 
@@ -219,14 +226,17 @@ class KubeApi:
     def _send(self, call: _Call, *, read_s: float) -> RESTResponse:
         if call.method != "GET":
             self._writes.take()
-        request = self._client.param_serialize(
-            call.method,
-            call.resource.path(self.namespace, call.name),
-            query_params=list(call.query),
-            header_params=call.headers,
-            body=call.body,
-            auth_settings=["BearerToken"],
-        )
+        try:
+            request = self._client.param_serialize(
+                call.method,
+                call.resource.path(self.namespace, call.name),
+                query_params=list(call.query),
+                header_params=call.headers,
+                body=call.body,
+                auth_settings=["BearerToken"],
+            )
+        except (ConfigException, OSError) as err:  # a token that is renewed for each request, from a file or a service
+            raise TransientError(f"{call.text(self.namespace)}: the credentials cannot be read: {err}") from err
         try:
             answer = self._client.call_api(*request, _request_timeout=(_CONNECT_S, read_s))
         except ApiException as err:  # with status 0: TLS
@@ -319,5 +329,7 @@ def _error(call: _Call, namespace: str, code: int, status: Object) -> SweepError
 
 
 def _has_cause(status: Object, reason: str) -> bool:
-    causes = (status.get("details") or {}).get("causes") or ()
-    return any(cause.get("reason") == reason for cause in causes)
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    found = causes if isinstance(causes, list) else []
+    return any(isinstance(cause, dict) and cause.get("reason") == reason for cause in found)
