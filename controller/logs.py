@@ -16,4 +16,7 @@ def configure_logging(environ: Mapping[str, str]) -> None:
     as_json = environ.get("LORASWEEP_LOG") == "json"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else logging.Formatter("%(message)s"))
+    # These announce each request, and where they found keys; their warnings still come through.
+    for noisy in ("botocore", "httpx", "httpcore", "urllib3") if as_json else ():
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO if as_json else logging.ERROR, handlers=[handler], force=True)

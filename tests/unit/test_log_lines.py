@@ -6,6 +6,9 @@ import json
 import logging
 import sys
 
+import pytest
+
+from controller.logs import configure_logging
 from job.contract.log_lines import JsonLines
 
 
@@ -41,3 +44,17 @@ def test_a_traceback_stays_on_the_line() -> None:
     line = JsonLines().format(record)
     assert "\n" not in line
     assert "ValueError: invalid literal" in json.loads(line)["traceback"]
+
+
+def test_a_container_is_silent_about_where_the_s3_client_found_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        configure_logging({"LORASWEEP_LOG": "json"})
+        logging.getLogger("botocore.credentials").info("Found credentials in environment variables.")
+        logging.getLogger("controller.reconcile").info("submitted")
+    finally:
+        logging.getLogger().handlers[:], level = before
+        logging.getLogger().setLevel(level)
+    said = capsys.readouterr().err
+    assert "submitted" in said
+    assert "credentials" not in said
