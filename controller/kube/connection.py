@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+import yaml  # type: ignore[import-untyped]  # of the client library, which lets its errors through
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
@@ -50,7 +51,7 @@ def connect(
             file = environ.get("KUBECONFIG")  # the library reads the variable once, when it is imported
             config.load_kube_config(file, context=context, client_configuration=settings, persist_config=False)
             found = _namespace_of(context, file=file)
-    except (ConfigException, OSError, ValueError, TypeError, KeyError) as err:
+    except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as err:
         raise PreflightError(
             f"no usable Kubernetes configuration: {_first_line(err)}; set KUBECONFIG, or name a context of it with "
             "--context"
@@ -65,4 +66,6 @@ def _namespace_of(context: str | None, *, file: str | None) -> str:
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}"
     return str(error).strip().partition("\n")[0] or type(error).__name__
