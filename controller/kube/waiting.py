@@ -34,6 +34,8 @@ _CONFIGURATION = frozenset({"CreateContainerConfigError", "CreateContainerError"
 # pod names no amount for something that the quota counts.
 _QUOTA = re.compile(r"exceeded quota|status unknown for quota")
 _REFUSED = re.compile(r"is forbidden|denied the request|is invalid|failed calling webhook")
+# Of the scheduler about a pod that has no node yet, and of autoscalers that are to bring one.
+_BEFORE_A_NODE = frozenset({"FailedScheduling", "NotTriggerScaleUp", "Preempted", "TriggeredScaleUp"})
 # A mount that will not come right by itself; a slow attachment may.
 _NOT_THERE = re.compile(r"not found|references non-existent|doesn't exist|does not exist")
 # Of the Job controller and of Kueue about a suspended Job; any other says why it is not admitted, or was stopped.
@@ -122,10 +124,11 @@ def _shortage(pod: PodObject, message: str) -> WaitReason:
 
 
 def _starting(events: Sequence[EventObject]) -> Wait:
-    """A pod with a node: pulling, mounting, making its sandbox."""
-    if not events:
+    """A pod with a node: pulling, mounting, making its sandbox. What the scheduler said before is over."""
+    since = [event for event in events if event.reason not in _BEFORE_A_NODE]
+    if not since:
         return Wait("starting", "")
-    newest = events[-1]
+    newest = since[-1]
     if newest.type != "Warning":
         return Wait("starting", newest.message if newest.reason == "Pulling" else "")
     missing = newest.reason in {"FailedMount", "FailedAttachVolume"} and _NOT_THERE.search(newest.message)

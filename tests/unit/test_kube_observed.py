@@ -129,6 +129,12 @@ def test_every_wait_has_its_reason_in_the_words_of_who_holds_it_up(
     assert seen.started_at is None
 
 
+def test_what_the_scheduler_said_before_there_was_a_node_is_over() -> None:
+    pods = [pod(scheduled(), state=waiting("ContainerCreating"))]
+    seen = observed(meet(job(), pods, [event("FailedScheduling", NO_GPU, about="pod-1")]))
+    assert (seen.wait_reason, seen.text) == ("starting", "")
+
+
 def test_what_a_submission_is_stands_on_its_job() -> None:
     seen = observed(meet(job()))
     asked = submission()
