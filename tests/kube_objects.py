@@ -16,6 +16,7 @@ from controller.kube.sighting import Sighting, sightings
 from controller.names import Naming
 
 __all__ = [
+    "JOB_UID",
     "NAME",
     "NODE",
     "PLACE",

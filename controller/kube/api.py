@@ -5,7 +5,8 @@ connections; its typed models would cost a conversion in both directions and say
 
 Errors
 - NotFoundError: 404. ConflictError: 409. GoneError: 410, a list or watch that is too old.
-- PreflightError: 403, naming verb, resource and namespace, and 401 with credentials that were read anew.
+- QuotaError: 403 of a quota that counts such objects.
+- PreflightError: any other 403, naming verb, resource and namespace, and 401 with credentials that were read anew.
 - ConfigurationError: 400 and 422, an object that the server does not accept.
 - TransientError: 429, 5xx, a namespace that is going away, and no answer at all.
 """
@@ -34,7 +35,7 @@ from job.contract.errors import (
     TransientError,
 )
 
-__all__ = ["GoneError", "KubeApi", "Listing", "Object", "Resource"]
+__all__ = ["GoneError", "KubeApi", "Listing", "Object", "QuotaError", "Resource"]
 
 Object = dict[str, Any]
 """A Kubernetes object in the API's JSON form."""
@@ -49,6 +50,10 @@ _WAIT_LIMIT_S = 60.0
 
 class GoneError(TransientError):
     """A resource version that the server has forgotten; list again."""
+
+
+class QuotaError(TransientError):
+    """A quota on the objects themselves leaves no room for another; there will be when one of them goes."""
 
 
 class Resource(NamedTuple):
@@ -317,7 +322,7 @@ def _error(call: _Call, namespace: str, code: int, status: Object) -> SweepError
         case HTTPStatus.UNAUTHORIZED:
             return PreflightError(f"{message}; the credentials are not accepted: log in again, or mend the kubeconfig")
         case HTTPStatus.FORBIDDEN if "exceeded quota" in message:
-            return TransientError(message)  # a quota on Jobs themselves: there will be room again
+            return QuotaError(message)
         case HTTPStatus.FORBIDDEN:
             return PreflightError(
                 f"{message}; a Role has to allow {call.verb!r} on {call.resource.plural!r} in namespace {namespace!r}"

@@ -16,20 +16,29 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from controller.backend import Backend, Observed, Submission
-from controller.kube.api import KubeApi
+from controller.kube.api import KubeApi, QuotaError
 from controller.kube.identity import RunPlace, same_submission
 from controller.kube.manifest import job_manifest
+from controller.kube.merge import merged
 from controller.kube.mirror import Mirror
-from controller.kube.objects import JobObject, PodObject
+from controller.kube.objects import JobObject, JsonObject, PodObject
 from controller.kube.observed import observed
 from controller.kube.patches import disrupted_patch, recorded_patch, stop_patch
 from controller.kube.pod_template import CONTAINER
+from controller.kube.refusals import Refusals
 from controller.kube.rights import JOBS
 from controller.kube.run_object import RunObject
 from controller.kube.settings import ClusterSettings
 from controller.kube.sighting import Sighting, sightings
 from controller.kube.told import Told
-from job.contract.errors import ConflictError, ExitCode, NotFoundError, PreflightError, TransientError
+from job.contract.errors import (
+    ConfigurationError,
+    ConflictError,
+    ExitCode,
+    NotFoundError,
+    PreflightError,
+    TransientError,
+)
 
 __all__ = ["KubeBackend"]
 
@@ -70,6 +79,7 @@ class KubeBackend:
         self._known_pods: _Memory[PodObject] = _Memory()
         self._forgotten: set[str] = set()
         self._told = Told(api, now)
+        self._refusals = Refusals(self._create, now)
         self._tails: dict[str, str] = {}
 
     @property
@@ -82,27 +92,28 @@ class KubeBackend:
 
     def observe(self) -> tuple[Observed, ...]:
         """As the contract says. Raises StoppedError when the run's ConfigMap was deleted, and its Jobs with it."""
+        self._refusals.ask_again()
         found = self._look()
         if any(one.job_gone for one in found):
             self._run.check()
         for one in found:
-            if (patch := disrupted_patch(one)) is not None:
-                with suppress(NotFoundError):
-                    self._jobs.note(self._api.patch(JOBS, one.identity.name, patch))
-        return tuple(self._with_tail(one, observed(one)) for one in found)
+            if one.job is not None and (patch := disrupted_patch(one)) is not None:
+                self._patch(one.job, patch)
+        return (*(self._with_tail(one, observed(one)) for one in found), *self._refusals.observed())
 
     def submit(self, submission: Submission) -> None:
-        manifest = job_manifest(submission, settings=self._settings, place=self._place, gpus=self._gpus)
         try:
-            self._jobs.note(self._api.create(JOBS, manifest))
+            self._create(submission)
         except ConflictError:
             self._adopt(submission)
+        except QuotaError as err:
+            self._refusals.add(submission, err)
 
     def stop(self, name: str) -> None:
+        self._refusals.stop(name)
         job = self._job(name)
         if job is not None:
-            with suppress(NotFoundError):
-                self._jobs.note(self._api.patch(JOBS, name, stop_patch(now=self._now())))
+            self._patch(job, stop_patch(now=self._now()))
 
     def kill(self, name: str) -> None:
         job = self._job(name)
@@ -110,11 +121,10 @@ class KubeBackend:
             self._delete(job)
 
     def forget(self, name: str) -> None:
+        self._refusals.forget(name)
         job = self._job(name)
         if job is not None and job.end is not None:
-            patch = recorded_patch(now=self._now(), ttl_s=self._settings.finished_ttl_s)
-            with suppress(NotFoundError):
-                self._jobs.note(self._api.patch(JOBS, name, patch))
+            self._patch(job, recorded_patch(now=self._now(), ttl_s=self._settings.finished_ttl_s))
         elif job is not None:
             self._delete(job)
         found = next((one for one in self._look() if one.identity.name == name), None)
@@ -122,13 +132,8 @@ class KubeBackend:
         self._tails.pop(name, None)
 
     def logs(self, name: str, *, limit_bytes: int) -> bytes | None:
-        pod = next((one.newest_begun for one in self._look() if one.identity.name == name), None)
-        if pod is None:
-            return None
-        try:
-            return self._api.log(pod.metadata.name, container=CONTAINER, limit_bytes=limit_bytes) or None
-        except (NotFoundError, PreflightError):  # the pod is gone, or its log may not be read
-            return None
+        found = next((one for one in self._look() if one.identity.name == name), None)
+        return None if found is None else self._log(found, limit_bytes=limit_bytes) or None
 
     def _look(self) -> tuple[Sighting, ...]:
         jobs = self._known_jobs.with_those_of(self._jobs.objects(), without=self._forgotten)
@@ -142,6 +147,27 @@ class KubeBackend:
 
     def _job(self, name: str) -> JobObject | None:
         return self._jobs.objects().get(name)
+
+    def _create(self, submission: Submission) -> None:
+        manifest = job_manifest(submission, settings=self._settings, place=self._place, gpus=self._gpus)
+        self._jobs.note(self._api.create(JOBS, manifest))
+
+    def _patch(self, job: JobObject, changes: JsonObject) -> None:
+        """Change this Job; one that is gone, or whose name another has by now, is left alone."""
+        name, uid = job.metadata.name, job.metadata.uid
+        try:
+            self._jobs.note(self._api.patch(JOBS, name, merged(changes, {"metadata": {"uid": uid}})))
+        except NotFoundError:
+            return
+        except ConfigurationError:  # "metadata.uid: field is immutable" is what the server says to another's UID
+            if self._is_there(name, uid=uid):
+                raise
+
+    def _is_there(self, name: str, *, uid: str) -> bool:
+        try:
+            return bool(self._api.get(JOBS, name)["metadata"]["uid"] == uid)
+        except NotFoundError:
+            return False
 
     def _delete(self, job: JobObject) -> None:
         with suppress(ConflictError):  # it is gone, and another has its name
@@ -170,18 +196,24 @@ class KubeBackend:
         if seen.live or seen.exit_code in _NO_TAIL:
             return seen
         if seen.name not in self._tails:
-            self._tails[seen.name] = self._tail(sighting)
+            body = self._log(sighting, limit_bytes=_TAIL_BYTES)
+            self._tails[seen.name] = body.decode(errors="replace").replace("\x00", "")
         return replace(seen, log_tail=self._tails[seen.name])
 
-    def _tail(self, sighting: Sighting) -> str:
+    def _log(self, sighting: Sighting, *, limit_bytes: int) -> bytes:
+        """The end of what the newest process wrote; nothing where it cannot be had.
+
+        Its node may be gone for good (TransientError), its kubelet may have lost the container (ConfigurationError, as
+        of a wrong request), the right may be missing: an end is recorded without its log rather than not at all.
+        """
         pod = sighting.newest_begun
         if pod is None or pod.uid in sighting.gone:
-            return ""
+            return b""
         try:
-            body = self._api.log(pod.metadata.name, container=CONTAINER, limit_bytes=_TAIL_BYTES)
-        except (NotFoundError, PreflightError, TransientError):
-            return ""
-        return body.decode(errors="replace").replace("\x00", "")
+            return self._api.log(pod.metadata.name, container=CONTAINER, limit_bytes=limit_bytes)
+        except (NotFoundError, PreflightError, ConfigurationError, TransientError) as err:
+            logger.info("no log of pod %s: %s", pod.metadata.name, err)
+            return b""
 
 
 class _Memory(Generic[Seen]):

@@ -11,7 +11,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from controller.kube.api import KubeApi, Object, Resource
+from controller.kube.api import KubeApi, Object, QuotaError, Resource
 from controller.kube.quantity import quantity
 from controller.kube.rights import CONTROLLER_RIGHTS, JOBS, NODES, QUOTAS, Right
 from job.contract.checks import Check
@@ -93,6 +93,8 @@ def _dry_run(api: KubeApi, largest: Object) -> Check:
     name = "dry run of the largest trial"
     try:
         answered = api.create(JOBS, largest, dry_run=True)
+    except QuotaError as err:
+        return Check(name, "warning", f"{err}; trials wait until a Job goes (finished ones do after finished_ttl_s)")
     except (ConfigurationError, PreflightError, NotFoundError) as err:
         return Check(name, "failed", f"{err}; mend the pod template or the cluster settings")
     lost = [field for field in _KEPT_FIELDS if answered["spec"].get(field) != largest["spec"][field]]

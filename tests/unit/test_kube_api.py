@@ -15,7 +15,7 @@ from kubernetes import client
 from kubernetes.config.config_exception import ConfigException
 
 from controller.kube import api as kube_api
-from controller.kube.api import GoneError, KubeApi
+from controller.kube.api import GoneError, KubeApi, QuotaError
 from controller.kube.connection import Connection
 from controller.kube.pacing import TokenBucket
 from controller.kube.rights import JOBS, PODS
@@ -173,7 +173,7 @@ def test_a_missing_right_is_named_with_verb_resource_and_namespace(api: KubeApi,
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (refused(403, 'jobs "demo-1" is forbidden: exceeded quota: few'), TransientError),
+        (refused(403, 'jobs "demo-1" is forbidden: exceeded quota: few'), QuotaError),
         (refused(404), NotFoundError),
         (refused(409), ConflictError),
         (refused(410), GoneError),
