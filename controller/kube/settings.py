@@ -72,19 +72,26 @@ def _other_than(word: str, letter: str) -> str:
     return rest
 
 
-_TAGGED = _other_than("latest", r"[^\s/@]")
-_IMAGE = rf"[^\s@]*@\S+|([^\s@]*/)?[^\s/:@]*:{_TAGGED}@?"
-_ENDPOINT = r"https?://[^\s/?#]+/?"  # also with `@`: Helm would show what its schema refuses, so a template does it
+_TAGGED = _other_than("latest", r"[^\s/@:]")
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+# After distribution/reference: capitals may stand in a registry's host and in a tag, and nowhere else.
+_REPOSITORY = rf"({_HOST}/)?[a-z0-9._-]+(/[a-z0-9._-]+)*"
+_TAG = r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_DIGEST = r"@[A-Za-z0-9+._-]+:[0-9a-fA-F]+"
+_REFERENCE = rf"{_REPOSITORY}({_TAG})?({_DIGEST})?"
+_IMAGE = rf"{_REPOSITORY}({_TAG})?{_DIGEST}|{_REPOSITORY}:{_TAGGED}"
+# Also with `@`: Helm would show what its schema refuses, so a template does it.
+_ENDPOINT = rf"https?://([^\s/?#]*@)?{_HOST}/?"
 _PATH = r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+"
 
 
 def _image_rule(image: str) -> str | None:
-    if not image or re.search(r"\s", image):
-        return "must be the name of an image, with a tag or a digest"
     name, _, digest = image.partition("@")
     tag = name.rsplit("/", 1)[-1].partition(":")[2]
     if digest or (tag and tag != "latest"):
-        return None
+        if re.fullmatch(_REFERENCE, image):
+            return None
+        return "must be the name of an image, such as registry.example.org/lorasweep-job:0.1.0: a-z, 0-9 and . _ - /"
     return "must have a tag other than `latest`, or a digest: the trials of one sweep have to run the same code"
 
 
@@ -195,7 +202,7 @@ class DataVolume(Frozen):
 class ApiLimits(Frozen):
     """How hard the controller may press the API server."""
 
-    writes_per_s: Annotated[Number, Field(gt=0)] = 20.0
+    writes_per_s: Annotated[Number, Field(ge=0.1)] = 20.0
     burst: Positive = 40
     """Writes at once after a pause."""
 

@@ -51,7 +51,7 @@ def test_settings_survive_json(settings: ClusterSettings) -> None:
         ("kueue: {priority_class: x}", "2:1: kueue", "`kueue.priority_class` orders a queue; name it in `kueue.queue`"),
         ("s3: {endpoint: s3.example.org}", "2:6: s3.endpoint", "must be http:// or https:// and a host"),
         ("grace_period_s: 0", "2:1: grace_period_s", "0: must be at least 1"),
-        ("api: {writes_per_s: 0}", "2:7: api.writes_per_s", "must be above 0"),
+        ("api: {writes_per_s: 0}", "2:7: api.writes_per_s", "must be at least 0.1"),
         ("volumes: [{name: d, claim: c, path: data}]", "2:31: volumes[0].path", "must be an absolute path"),
         ("volumes: [{name: d, claim: c, path: /tmp/x}]", "2:31: volumes[0].path", "/tmp is in use in every trial"),
         ("volumes: [{name: d, claim: c, path: /scratch}]", "2:31: volumes[0].path", "/scratch is in use"),
@@ -186,7 +186,13 @@ IMAGES = {
     "registry.example.org:5000/a/lorasweep-job:0.1.0": True,
     "registry.example.org:5000/lorasweep-job@sha256:0123": True,
     "job:latest@sha256:0123": True,
-    "job:1@": True,
+    "LOCAL:5000/a/job__x:V1.0-rc": True,
+    "[::1]:5000/job:1": True,
+    "job:1@": False,
+    "Job:1": False,
+    "jöb:1": False,
+    "$(X):1": False,
+    "registry.example.org//job:1": False,
     "job:latest": False,
     "registry.example.org:5000/job:latest": False,
     "registry.example.org:5000/job": False,
@@ -196,10 +202,7 @@ IMAGES = {
     "": False,
     "job: 1": False,
     "job:0.1 ": False,
-    **{
-        f"job:{tag}": True
-        for tag in ("l", "la", "lat", "late", "lates", "latest1", "latest:", "Latest", "1latest", "x")
-    },
+    **{f"job:{tag}": True for tag in ("l", "la", "lat", "late", "lates", "latest1", "Latest", "1latest", "x")},
 }
 ENDPOINTS = {
     "https://s3.example.org": True,
@@ -208,8 +211,10 @@ ENDPOINTS = {
     "ftp://s3.example.org": False,
     "https://s3.example.org/bucket": False,
     "https://s3.example.org?x": False,
+    "http://[::1]:9000": True,
     "https://": False,
     "https://a b": False,
+    "http://$(X):1": False,
 }
 PATHS = {
     "/data": True,
