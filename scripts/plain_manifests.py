@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "k8s"
+STANDS_IN = "name: stands in a ConfigMap of its own\nstore: {root: s3://bucket}\n"
 NAME = "lorasweep"
 """Of the namespace, the ConfigMap and the prefix of all else."""
 # Of a release, which these are not; and empty lines, of which each release of Helm prints its own number.
@@ -48,7 +49,7 @@ def _template(helm: Path, *words: str) -> str:
     """Some templates of the chart as Helm prints them, without what only Helm needs."""
     shown = [f"--show-only=templates/{word}" for word in words if not word.startswith("--")]
     command = [str(helm), "template", NAME, str(ROOT / "charts" / NAME), f"--namespace={NAME}", "--kube-version=1.37"]
-    command += [f"--values={FOLDER / 'values.yaml'}", "--set=spec=stands in a ConfigMap of its own", *shown]
+    command += [f"--values={FOLDER / 'values.yaml'}", f"--set-literal=spec={STANDS_IN}", *shown]
     command += [word for word in words if word.startswith("--")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ}).stdout
     return _HELM_LINES.sub("", printed)

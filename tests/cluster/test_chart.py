@@ -26,6 +26,25 @@ def test_without_a_sweep_nothing_is_rendered(helm: Helm) -> None:
         helm.template("nightly")
 
 
+def test_the_name_of_a_sweeps_file_in_its_place_is_refused(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r"--set-file spec=my-sweep\.yaml reads from its file"):
+        helm.template("nightly", "--set=spec=my-sweep.yaml")
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "{ no yaml", "store: {root: s3://bucket}\ncluster:\n  image: x:1\n"])
+def test_another_file_than_a_sweeps_is_refused(helm: Helm, tmp_path: Path, text: str) -> None:
+    with pytest.raises(HelmError, match="`spec` holds no sweep"):
+        helm.template("nightly", spec_option(tmp_path, text))
+
+
+@pytest.mark.parametrize("store", ["", "store: {root: runs}\n", "store: {}\n", "store: s3://bucket\n"])
+def test_a_store_that_pods_cannot_reach_is_refused(helm: Helm, tmp_path: Path, store: str) -> None:
+    spec = spec_option(tmp_path, f"version: 1\nname: dialogues\n{store}")
+    with pytest.raises(HelmError, match="no store that pods can reach: add --set store=s3://bucket/prefix"):
+        helm.template("nightly", spec)
+    helm.template("nightly", spec, "--set=store=s3://bucket/sweeps")
+
+
 @pytest.mark.parametrize(
     ("option", "named"),
     [
@@ -38,6 +57,7 @@ def test_without_a_sweep_nothing_is_rendered(helm: Helm) -> None:
         ("--set=metrics.pod_monitor.enable=true", "enable"),
         ("--set=store=gs://bucket", "store"),
         ("--set=cluster.image=lorasweep-job:latest", "image"),
+        ("--set=cluster.image=Lorasweep-Job:1", "image"),
         ("--set=controller.image=lorasweep-controller", "image"),
         ("--set=cluster.s3.endpoint=s3.example.org", "endpoint"),
         ('--set-json=cluster.volumes=[{"name":"d","claim":"c","path":"data"}]', "path"),
@@ -78,12 +98,12 @@ def test_an_endpoint_with_credentials_is_refused_without_being_shown(helm: Helm,
     [
         (ROOT / "examples" / "kubernetes.yaml").read_text(encoding="utf-8"),
         "a: 1e-4 # 0x10, no, ~\n\ttab \"quoted\" 'single' {{ .Values.store }} $(X) $$ \\n\r\n  <&> \u2028 \U0001f642",
-        "\n\n  begins and ends with space  \n\n",
+        "\n\n  name: begins and ends with space  \n\n",
     ],
     ids=["example", "hostile", "space"],
 )
 def test_the_sweep_arrives_byte_for_byte(helm: Helm, tmp_path: Path, text: str) -> None:
-    found = helm.template("nightly", spec_option(tmp_path, text)).one("ConfigMap")
+    found = helm.template("nightly", spec_option(tmp_path, text), "--set=store=s3://bucket").one("ConfigMap")
     assert found["data"]["sweep.yaml"].encode() == text.encode()
 
 
@@ -285,9 +305,11 @@ def test_notes_print_the_next_three_commands(helm_4: Helm, spec: str) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["- a list\n", "store: folder\n", "{ no yaml", "store: {root: 5}\n"])
+@pytest.mark.parametrize(
+    "text", ["- a\n- list\n", "name: x\nstore: s3://bucket\n", "name: 7\nstore: {root: 5}\n", "name: [\n7"]
+)
 def test_notes_survive_a_sweep_that_is_none(helm_4: Helm, tmp_path: Path, text: str) -> None:
-    assert "is starting" in _notes(helm_4, spec_option(tmp_path, text))
+    assert "is starting" in _notes(helm_4, spec_option(tmp_path, text), "--set=store=s3://bucket/sweeps")
 
 
 @pytest.mark.parametrize("version", ["1.30.14", "v1.30.9-eks-1"])

@@ -42,6 +42,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (trim .Values.spec) -}}
 {{- fail "\n\nno sweep: add --set-file spec=my-sweep.yaml (--reuse-values keeps the one of the last release)\n" -}}
 {{- end -}}
+{{- /* Text that Helm cannot read is left to the controller, which names the line. */ -}}
+{{- $sweep := fromYaml .Values.spec -}}
+{{- if not (or (hasKey $sweep "name") (and (hasKey $sweep "Error") (contains "\n" (trim .Values.spec)))) -}}
+{{- fail "\n\n`spec` holds no sweep, as it has no `name`: it is the text of one, which --set-file spec=my-sweep.yaml reads from its file (--set would give the file's name)\n" -}}
+{{- end -}}
+{{- $root := "" -}}
+{{- if kindIs "map" $sweep.store }}{{ $root = $sweep.store.root | default "" | toString }}{{ end -}}
+{{- if not (or .Values.store (hasPrefix "s3://" $root) (hasKey $sweep "Error")) -}}
+{{- fail (printf "\n\nno store that pods can reach: add --set store=s3://bucket/prefix, or write it into the sweep (store.root is now %q)\n" $root) -}}
+{{- end -}}
 {{- if and .Values.schedule.cron .Values.run -}}
 {{- fail "\n\n`run` names one run, and with `schedule.cron` each has a name of its own; leave `run` empty\n" -}}
 {{- end -}}
