@@ -15,6 +15,7 @@ from cluster.cluster import Cluster, NoClusterError, boot, standing_cluster
 from cluster.folder import ClusterStandsError, standing_folder
 from cluster.images import ImageBuildError, cached_images
 from cluster.namespaces import NamespacesError
+from cluster.our_images import CONTROLLER_IMAGE, FAKE_JOB_IMAGE, JOB_IMAGE
 from cluster.prerequisites import MissingPrerequisiteError, require
 from cluster.programs import ProgramEndedError
 from cluster.waiting import WaitedInVainError
@@ -61,6 +62,8 @@ def build() -> None:
     images = cached_images(os.environ)
     images.base()
     images.pause(binaries["pause"])
+    for image in (CONTROLLER_IMAGE, JOB_IMAGE, FAKE_JOB_IMAGE):
+        images.build(image)
 
 
 def up() -> None:
@@ -79,7 +82,7 @@ def how_to_use(cluster: Cluster) -> str:
             f"  its namespaces:  {' '.join(cluster.inside.command())}",
             f"  its S3 server:   {cluster.s3.endpoint}, keys in {cluster.folder.record}",
             f"  its logs:        {cluster.folder.logs}",
-            "  tests with it:   LORASWEEP_TEST_CLUSTER=standing make test-cluster",
+            "  tests with it:   LORASWEEP_TEST_CLUSTER=standing make test-cluster CLUSTER_WORKERS=0",
             "",
         ]
     )
