@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file has one worker, as each boots a cluster of its own; and only one of them takes in the gigabytes of torch."""
+    """A file has one worker, as each boots a cluster of its own; and only one takes in the gigabytes of torch."""
     for item in items:
         if HERE in item.path.parents:
             with_torch = "job_image" in getattr(item, "fixturenames", ())
