@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ _PAGE = 500
 _LINE_LIMIT_BYTES = 4 * 2**20  # an object is at most 1.5 MiB in etcd
 _TRIES = 5
 _WAIT_LIMIT_S = 60.0
+_POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # urllib3's; the address is said in our own words
 
 
 class GoneError(TransientError):
@@ -153,8 +155,11 @@ class KubeApi:
             answer.response.release_conn()
 
     def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
-        """The object as the server made it, or with `dry_run` as it would."""
-        query = (("dryRun", "All"),) if dry_run else ()
+        """The object as the server made it, or with `dry_run` as it would.
+
+        A dry run refuses (ConfigurationError) a field that the server does not know, and would drop without a word.
+        """
+        query = (("dryRun", "All"), ("fieldValidation", "Strict")) if dry_run else ()
         return self._json(_Call("create", "POST", resource, query=query, body=body))
 
     def replace(self, resource: Resource, body: Object) -> Object:
@@ -246,12 +251,20 @@ class KubeApi:
             answer = self._client.call_api(*request, _request_timeout=(_CONNECT_S, read_s))
         except ApiException as err:  # with status 0: TLS
             self._count(call.verb, call.resource.plural, 0)
-            raise TransientError(f"{call.text(self.namespace)}: {str(err.reason).strip()}") from err
+            raise self._unanswered(call, str(err.reason)) from err
         except (urllib3.exceptions.HTTPError, OSError) as err:
             self._count(call.verb, call.resource.plural, 0)
-            raise TransientError(f"{call.text(self.namespace)}: {err}") from err
+            raise self._unanswered(call, str(getattr(err, "reason", None) or err)) from err
         self._count(call.verb, call.resource.plural, answer.status)
         return answer
+
+    def _unanswered(self, call: _Call, why: str) -> TransientError:
+        host = self._client.configuration.host
+        remedy = "check the server in the kubeconfig and the network, or run this again later"
+        if "CERTIFICATE_VERIFY_FAILED" in why:
+            remedy = "the certificate-authority in the kubeconfig is not that of this server"
+        said = _POOL.sub("", why.strip().replace("\n", " "))
+        return TransientError(f"{call.text(self.namespace)}: no answer from {host}: {said}; {remedy}")
 
 
 class _Call(NamedTuple):
@@ -313,6 +326,8 @@ def _error(call: _Call, namespace: str, code: int, status: Object) -> SweepError
     if _has_cause(status, "NamespaceTerminating"):
         return TransientError(f"{message}; the namespace is being removed: use another, or wait and run this again")
     match code:
+        case HTTPStatus.NOT_FOUND if f'namespaces "{namespace}" not found' in message:
+            return NotFoundError(f"{message}; make it (kubectl create namespace {namespace}), or name another")
         case HTTPStatus.NOT_FOUND:
             return NotFoundError(message)
         case HTTPStatus.CONFLICT:

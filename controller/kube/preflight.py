@@ -95,7 +95,9 @@ def _dry_run(api: KubeApi, largest: Object) -> Check:
         answered = api.create(JOBS, largest, dry_run=True)
     except QuotaError as err:
         return Check(name, "warning", f"{err}; trials wait until a Job goes (finished ones do after finished_ttl_s)")
-    except (ConfigurationError, PreflightError, NotFoundError) as err:
+    except NotFoundError as err:  # the namespace
+        return Check(name, "failed", str(err))
+    except (ConfigurationError, PreflightError) as err:
         return Check(name, "failed", f"{err}; mend the pod template or the cluster settings")
     lost = [field for field in _KEPT_FIELDS if answered["spec"].get(field) != largest["spec"][field]]
     if lost:

@@ -85,6 +85,10 @@ def test_a_dry_run_makes_nothing_and_an_object_that_is_not_valid_is_named(api: K
     api.create(JOBS, a_job("dry"), dry_run=True)
     with pytest.raises(NotFoundError):
         api.get(JOBS, "dry")
+    misspelled = a_job("misspelled")
+    misspelled["spec"]["template"]["spec"]["affinity"] = {"nodeAffinitty": {}}
+    with pytest.raises(ConfigurationError, match=r'unknown field "spec\.template\.spec\.affinity\.nodeAffinitty"'):
+        api.create(JOBS, misspelled, dry_run=True)
     wrong = a_job("wrong")
     wrong["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "lots"}}
     with pytest.raises(ConfigurationError, match="jobs"):

@@ -268,8 +268,10 @@ def test_a_server_that_is_not_there_is_waited_for(script: Script) -> None:
         sleep=script.slept.append,
         count=lambda verb, resource, status: counted.append((verb, resource, status)),
     )
-    with pytest.raises(TransientError, match="list jobs in namespace 'sweeps'"):
+    with pytest.raises(TransientError, match="list jobs in namespace 'sweeps'") as caught:
         nowhere.list(JOBS)
+    assert "no answer from http://127.0.0.1:9: Failed to establish a new connection" in str(caught.value)
+    assert "check the server in the kubeconfig" in str(caught.value)
     assert counted == [("list", "jobs", 0)]
     assert script.slept == []
 
@@ -292,6 +294,14 @@ def test_credentials_that_cannot_be_read_for_a_moment_are_waited_for(
     )
     with pytest.raises(TransientError, match="credentials"):
         asking.get(JOBS, "demo-1")
+
+
+def test_a_namespace_that_is_not_there_is_named_with_its_remedy(api: KubeApi, script: Script) -> None:
+    script.answers = [refused(404, 'namespaces "sweeps" not found'), refused(404, 'jobs.batch "demo-1" not found')]
+    with pytest.raises(NotFoundError, match=r"make it .kubectl create namespace sweeps., or name another"):
+        api.create(JOBS, JOB)
+    with pytest.raises(NotFoundError, match=r'jobs\.batch "demo-1" not found$'):
+        api.get(JOBS, "demo-1")
 
 
 def test_no_error_shows_the_token(api: KubeApi, script: Script) -> None:
