@@ -65,8 +65,12 @@ class KubeBackend:
         run: RunObject,
         gpus: int,
         now: Callable[[], datetime],
+        confirm: Callable[[], None] = lambda: None,
     ) -> None:
-        """`jobs` and `pods` follow the run's objects and are started; `gpus` is what the sweep's Jobs ask for."""
+        """`jobs` and `pods` follow the run's objects and are started; `gpus` is what the sweep's Jobs ask for.
+
+        `confirm` raises TransientError while another controller may lead; nothing is looked at then, nor done.
+        """
         self._api = api
         self._jobs = jobs
         self._pods = pods
@@ -75,6 +79,7 @@ class KubeBackend:
         self._run = run
         self._gpus = gpus
         self._now = now
+        self._confirm = confirm
         self._known_jobs: _Memory[JobObject] = _Memory()
         self._known_pods: _Memory[PodObject] = _Memory()
         self._forgotten: set[str] = set()
@@ -92,6 +97,7 @@ class KubeBackend:
 
     def observe(self) -> tuple[Observed, ...]:
         """As the contract says. Raises StoppedError when the run's ConfigMap was deleted, and its Jobs with it."""
+        self._confirm()
         self._refusals.ask_again()
         found = self._look()
         if any(one.job_gone for one in found):

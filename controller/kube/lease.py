@@ -3,6 +3,9 @@
 A Lease only keeps two controllers from doing everything twice. It cannot fence: a holder that was paused for long may
 act once more before it learns of its loss. Names of Jobs and conditional writes to the store keep that harmless.
 
+A holder that cannot renew it does nothing until it can: for as long as the API server does not answer, nobody else can
+take the Lease either, and what runs needs no controller. Only a holder that finds another in its place has lost.
+
 Time is measured on this machine's monotonic clock alone, from when a change of the Lease was seen, so that clocks that
 differ or jump neither take a Lease away nor keep it. (The elector of the `kubernetes` package 37 reads the wall clock.)
 """
@@ -17,7 +20,7 @@ from datetime import datetime
 
 from controller.kube.api import KubeApi, Object
 from controller.kube.rights import LEASES
-from job.contract.errors import ConflictError, NotFoundError, SweepError
+from job.contract.errors import ConflictError, NotFoundError, SweepError, TransientError
 
 __all__ = ["Lease"]
 
@@ -57,15 +60,18 @@ class Lease:
         self._duration_s = duration_s
         self._every_s = every_s
         self._ending = threading.Event()
+        self._renewed_at = monotonic()
+        self._renewing: threading.Thread | None = None
 
     @contextmanager
     def held(self, *, wait: Callable[[str], None], lost: Callable[[str], None]) -> Iterator[None]:
         """Lead. `wait` is called with a sentence, and should sleep a while, as long as another holds the Lease.
 
-        `lost` is called in another thread when it could not be renewed; it should end the process.
+        `lost` is called in another thread when another controller has taken it; it should end the process.
         """
+        self._renewed_at = self._monotonic()
         held = self._acquire(wait)
-        renewing = threading.Thread(target=self._renew, args=(held, lost), name="lease", daemon=True)
+        renewing = self._renewing = threading.Thread(target=self._renew, args=(held, lost), name="lease", daemon=True)
         renewing.start()
         try:
             yield
@@ -74,40 +80,61 @@ class Lease:
             renewing.join(timeout=self._every_s)
             self._release()
 
+    def confirm(self) -> None:
+        """Nothing, while no other controller may lead.
+
+        Raises TransientError when that is not known, as the API server has not answered for long; RuntimeError when
+        nobody renews the Lease any more.
+        """
+        if self._renewing is None or not self._renewing.is_alive():
+            raise RuntimeError(f"nobody renews the Lease {self._name!r}; a traceback of its thread is above")
+        silent_s = self._monotonic() - self._renewed_at
+        if silent_s > self._duration_s * _RENEW_RATIO:
+            raise TransientError(f"the Lease {self._name!r} could not be renewed for {silent_s:.0f} s")
+
     def _acquire(self, wait: Callable[[str], None]) -> Object:
         seen_version, seen_at = "", self._monotonic()
         while True:
-            found = self._find()
-            if found is None:
-                try:
-                    return self._api.create(LEASES, self._new())
-                except ConflictError:
-                    continue
-            version = found["metadata"]["resourceVersion"]
-            if version != seen_version:
-                seen_version, seen_at = version, self._monotonic()
-            holder = found["spec"].get("holderIdentity") or ""
-            if not holder or holder == self._identity or self._monotonic() - seen_at > _duration_of(found):
-                try:
-                    return self._api.replace(LEASES, self._taken(found))
-                except ConflictError:
-                    continue
-            wait(f"another controller leads this run: {holder}, since {found['spec'].get('acquireTime')}")
+            asked_at = self._monotonic()
+            try:
+                found = self._find()
+                if found is None:
+                    return self._held_since(asked_at, self._api.create(LEASES, self._new()))
+                version = found["metadata"]["resourceVersion"]
+                if version != seen_version:
+                    seen_version, seen_at = version, asked_at
+                holder = found["spec"].get("holderIdentity") or ""
+                if not holder or holder == self._identity or asked_at - seen_at > _duration_of(found):
+                    return self._held_since(asked_at, self._api.replace(LEASES, self._taken(found)))
+                why = f"another controller leads this run: {holder}, since {found['spec'].get('acquireTime')}"
+            except ConflictError:
+                continue
+            except TransientError as err:
+                if not seen_version:
+                    raise
+                why = str(err)  # who has waited for hours need not begin anew
+            wait(why)
+
+    def _held_since(self, asked_at: float, held: Object) -> Object:
+        """`held`; another may count its duration from when we asked for it, and no earlier."""
+        self._renewed_at = asked_at
+        return held
 
     def _renew(self, held: Object, lost: Callable[[str], None]) -> None:
-        renewed_at = self._monotonic()
+        trouble = False
         while not self._ending.wait(self._every_s):
+            asked_at = self._monotonic()
             try:
                 renewed = self._renew_once(held)
             except SweepError as err:
-                logger.warning("the Lease could not be renewed: %s", err)
-            else:
-                if renewed is None:
-                    lost(f"the Lease {self._name!r} was taken by another controller")
-                    return
-                held, renewed_at = renewed, self._monotonic()
-            if self._monotonic() - renewed_at > self._duration_s * _RENEW_RATIO:
-                lost(f"the Lease {self._name!r} could not be renewed for {self._monotonic() - renewed_at:.0f} s")
+                if not trouble:
+                    logger.warning("the Lease could not be renewed: %s", err)
+                trouble = True
+                continue
+            if renewed is not None:
+                held, trouble = self._held_since(asked_at, renewed), False
+            elif not self._ending.is_set():  # then it was let go meanwhile
+                lost(f"the Lease {self._name!r} was taken by another controller")
                 return
 
     def _renew_once(self, held: Object) -> Object | None:

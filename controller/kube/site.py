@@ -101,6 +101,8 @@ class KubeSite:
         self._count = count
         self._api: KubeApi | None = None
         self._run: RunObject | None = None
+        self._lease: Lease | None = None
+        self._followed = ""
 
     @contextmanager
     def led(self) -> Iterator[None]:
@@ -108,7 +110,7 @@ class KubeSite:
         if (error := refused(check_rights(api))) is not None:
             raise error
         run = self._run = ensure_run_object(api, self._naming, release=self._address.release)
-        lease = Lease(
+        lease = self._lease = Lease(
             api,
             run.owner.name,
             identity=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -122,7 +124,7 @@ class KubeSite:
 
     @contextmanager
     def opened(self, sample: Submission, *, gpus: int) -> Iterator[KubeBackend]:
-        api, run = self._ready()
+        api, run, lease = self._ready()
         place = RunPlace(self._naming, api.namespace, run.owner)
         checks = list(_sample_checks(api, place, settings=self._settings, sample=sample, gpus=gpus, now=self._now))
         for warning in warnings(checks):
@@ -136,7 +138,15 @@ class KubeSite:
         pods.start()
         try:
             yield KubeBackend(
-                api, jobs=jobs, pods=pods, settings=self._settings, place=place, run=run, gpus=gpus, now=self._now
+                api,
+                jobs=jobs,
+                pods=pods,
+                settings=self._settings,
+                place=place,
+                run=run,
+                gpus=gpus,
+                now=self._now,
+                confirm=lease.confirm,
             )
         finally:
             jobs.stop()
@@ -146,13 +156,15 @@ class KubeSite:
         run = self._ready()[1]
         return (_RunStory(run, run_uri=self._naming.run_uri, objective=objective, now=self._now),)
 
-    def _ready(self) -> tuple[KubeApi, RunObject]:
-        if self._api is None or self._run is None:
+    def _ready(self) -> tuple[KubeApi, RunObject, Lease]:
+        if self._api is None or self._run is None or self._lease is None:
             raise RuntimeError("the site is not led")
-        return self._api, self._run
+        return self._api, self._run, self._lease
 
     def _follow(self, why: str) -> None:
-        self._say(why)
+        if why != self._followed:
+            self._followed = why
+            self._say(why)
         self._sleep(_FOLLOWER_PAUSE_S)
 
 
