@@ -7,7 +7,7 @@ attempt that writes progress, ok in a later one), `eat` (memory, until it is kil
 `complain` (of its store, until SIGTERM), `deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing` (exit 0
 without a result), `stumble` (publishes, and then exit 1), `children` (leaves a process behind, then as ok), `gate`
 (waits for FAKE_JOB_GATE), or a number: that exit code. What the store refuses is an exit code as in the job, and what
-it does not answer is asked again.
+it does not answer is asked again. FAKE_JOB_PATIENCE_S is the end of every wait for a signal or a file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from job.publishing.publish import with_patience
 from job.stopping import StopSignal
 from job.store import Keys, Store, open_store
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = float(os.environ.get("FAKE_JOB_PATIENCE_S", "60"))
 _NOBODY_STOPS = StopSignal()  # SIGTERM ends this process by itself
 
 

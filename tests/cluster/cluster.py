@@ -243,4 +243,4 @@ def _allocatable(cluster: Cluster) -> dict[str, str]:
     return found
 
 
-__all__ = ["GPU", "Cluster", "NoClusterError", "boot", "standing_cluster"]
+__all__ = ["GPU", "GPUS", "Cluster", "NoClusterError", "boot", "standing_cluster"]

@@ -41,6 +41,11 @@ class Namespaces:
     node_address: str
     """Reached from the machine and from pods."""
 
+    @property
+    def machine_address(self) -> str:
+        """The machine's own end of the link, for what a test lets pods reach."""
+        return str(ipaddress.ip_address(self.node_address) - 1)
+
     def command(self, *command: str) -> list[str]:
         """The command as it runs inside."""
         return ["nsenter", "--target", str(self.first_pid), "--net", "--mount", "--pid", "--", *command]

@@ -69,11 +69,14 @@ def until_another_runs(sweep: ClusterSweep, letter: str, *, than: str) -> str:
 
 
 def until_waiting(sweep: ClusterSweep, letter: str, reason: str) -> str:
-    """What `lorasweep status` says about a trial, once that says that it waits for this reason."""
+    """What `lorasweep status`, asking the cluster, says about a trial once it waits for this reason."""
 
     def look() -> str | None:
-        trial = next(one for one in sweep.status()["trials"] if one["letter"] == letter)
-        return str(trial["note"]) if (trial["state"], trial["reason"]) == ("waiting", reason) else None
+        asked = sweep.verb("status", "--namespace", sweep.namespace.name, "--output", "json")
+        for trial in asked.json.get("trials", ()):  # none before the controller has planned
+            if (trial["letter"], trial["state"], trial["reason"]) == (letter, "waiting", reason):
+                return str(trial["note"])
+        return None
 
     return wait_for(f"trial {letter} to wait: {reason}", look, deadline_s=120)
 

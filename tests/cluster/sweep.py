@@ -66,6 +66,8 @@ class ClusterSweep:
     spec: dict[str, Any]
     behaviours: dict[str, list[str]] = field(default_factory=dict)
     """What each trial does, by letter: see tests/fake_job.py."""
+    pod_spec: dict[str, Any] = field(default_factory=dict)
+    """More of the operator's pod template."""
     extra: dict[str, str] = field(default_factory=dict)
     """More environment of the controller."""
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -87,10 +89,11 @@ class ClusterSweep:
             "env": [
                 {"name": "FAKE_JOB", "value": json.dumps(self.behaviours)},
                 {"name": "FAKE_JOB_GATE", "value": _GATE},
+                {"name": "FAKE_JOB_PATIENCE_S", "value": "300"},
                 {"name": "FAKE_JOB_NUMBER", "valueFrom": _NUMBER},
             ],
         }
-        pod_template = {"spec": {"containers": [trial]}}
+        pod_template = {"spec": {"containers": [trial], **self.pod_spec}}
         for path, body in ((spec, self.spec), (settings, {"pod_template": pod_template, **self.settings})):
             with path.open("w", encoding="utf-8") as file:
                 YAML(typ="safe", pure=True).dump(body, file)

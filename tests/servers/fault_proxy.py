@@ -75,19 +75,20 @@ class _Planned:
 class FaultProxy:
     """Stands before one server; `inject` says what to break next."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, *, address: str = "127.0.0.1") -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "", parts.port or 80)
         self._lock = threading.Lock()
         self._planned: list[_Planned] = []
-        self._listener = _listener(0)
+        self._address = address
+        self._listener = _listener(address, 0)
         self.port: int = self._listener.getsockname()[1]
         self.seen: list[Seen] = []
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._address}:{self.port}"
 
     def inject(self, fault: Fault, *, method: str = "", text: str = "", times: int = 1) -> None:
         """Break the next `times` requests of that method whose target has `text` in it."""
@@ -101,7 +102,7 @@ class FaultProxy:
         self._listener.close()
 
     def come_up(self) -> None:
-        self._listener = _listener(self.port)
+        self._listener = _listener(self._address, self.port)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -153,17 +154,17 @@ class FaultProxy:
 
 
 @contextmanager
-def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
-    """A proxy for as long as the block lasts."""
-    proxy = FaultProxy(upstream)
+def fault_proxy(upstream: str, *, address: str = "127.0.0.1") -> Iterator[FaultProxy]:
+    """A proxy at an address of this machine for as long as the block lasts."""
+    proxy = FaultProxy(upstream, address=address)
     try:
         yield proxy
     finally:
         proxy.go_down()
 
 
-def _listener(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port), backlog=128)
+def _listener(address: str, port: int) -> socket.socket:
+    return socket.create_server((address, port), backlog=128)
 
 
 @dataclass(frozen=True)
