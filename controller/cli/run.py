@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from controller.cli.limits import limits_of
 from controller.cli.site import run_name_of, site_of
 from controller.cli.target import naming_of
 from controller.cli.wishes import want_running
+from controller.clock import steady_clock
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
 from controller.names import Naming
@@ -58,13 +59,18 @@ def run_run(args: argparse.Namespace) -> int:
     """Run the sweep of a spec file; 0 when every trial succeeded, 1 when it finished otherwise."""
     loaded = load_spec(args.spec)
     naming = naming_of(loaded.spec, store=args.store, run=run_name_of(args))
-    interrupts = Interrupts()
+    interrupts, now = Interrupts(), steady_clock()
     with _metrics(args, naming, interrupts) as metrics:
         site = site_of(
-            args, naming, sleep=interrupts.sleep, count_request=None if metrics is None else metrics.count_request
+            args,
+            naming,
+            now=now,
+            sleep=interrupts.sleep,
+            count_request=None if metrics is None else metrics.count_request,
         )
         watchers = () if metrics is None else (metrics,)
-        return SweepRun(loaded, naming, site, interrupts, watchers, repin=args.repin, output=args.output).whole()
+        run = SweepRun(loaded, naming, site, interrupts, watchers, now=now, repin=args.repin, output=args.output)
+        return run.whole()
 
 
 @contextmanager
@@ -95,6 +101,7 @@ class SweepRun:
     site: Site
     interrupts: Interrupts
     watchers: tuple[Watcher, ...] = ()
+    now: Callable[[], datetime] = field(default_factory=steady_clock)
     repin: bool = False
     output: str = "text"
 
@@ -155,7 +162,7 @@ class SweepRun:
                 limits=limits,
                 make_request=make_request,
                 watcher=watcher,
-                clock=Clock(now=_now, monotonic=time.monotonic, sleep=self.interrupts.sleep),
+                clock=Clock(now=self.now, monotonic=time.monotonic, sleep=self.interrupts.sleep),
                 wish=lambda: self.interrupts.wish,
             )
             with self.interrupts.held():

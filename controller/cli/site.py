@@ -29,6 +29,7 @@ def site_of(
     args: argparse.Namespace,
     naming: Naming,
     *,
+    now: Callable[[], datetime],
     sleep: Callable[[float], None],
     count_request: Callable[[str, str, int], None] | None,
 ) -> Site:
@@ -41,7 +42,7 @@ def site_of(
         if given:
             option = given[0].replace("_", "-")
             raise SpecError(f"--{option} is about a cluster; add --backend kubernetes, or leave it out")
-        return LocalSite(naming.run_uri, environ=os.environ, now=_now)
+        return LocalSite(naming.run_uri, environ=os.environ, now=now)
     # The Kubernetes client takes half a second to import, which a run on this machine need not wait for.
     from controller.kube.site import KubeSite
 
@@ -50,7 +51,7 @@ def site_of(
         naming,
         address=address,
         settings=settings,
-        now=_now,
+        now=now,
         sleep=sleep,
         say=lambda text: tell(f"{text}\n"),
         count=count_request or (lambda verb, resource, status: None),

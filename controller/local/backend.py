@@ -17,7 +17,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +106,7 @@ class LocalBackend:
         slots: Sequence[Slot],
         command: Sequence[str] = JOB_COMMAND,
         grace_s: float = GRACE_S,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`folder` and `families` are those of the run; `command` is given the request's path, --run-uri, --attempt."""
         self._folder = folder
@@ -114,6 +115,7 @@ class LocalBackend:
         self._slots = tuple(slots)
         self._command = tuple(command)
         self._grace_s = grace_s
+        self._now = now
         self._children: dict[str, _Child] = {}
 
     @property
@@ -213,7 +215,7 @@ class LocalBackend:
             command=(*self._command, *arguments),
             env={**child_environment(os.environ, slot), **notice},
             grace_s=self._grace_s,
-            submitted_at=datetime.now(UTC),
+            submitted_at=self._now(),
         )
 
     def _free_slot(self, name: str) -> Slot:

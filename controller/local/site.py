@@ -51,6 +51,7 @@ class LocalSite:
             run_uri=self._run_uri,
             slots=find_slots(self._environ, gpus=gpus),
             command=self._command,
+            now=self._now,
         )
 
     def watchers(self, objective: Objective) -> tuple[Watcher, ...]:
