@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, start_http_server
 
 from controller.reconcile import Watcher
 from controller.states import Situation, TrialStatus
@@ -26,6 +27,7 @@ class Metrics(Watcher):
 
     def __init__(self, *, sweep: str, run: str, git_commit: str | None) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory and CPU seconds of this process
         labels = {"sweep": sweep, "run": run}
         self._trials = _gauge(self.registry, "lorasweep_trials", "Trials by state.", "state", labels)
         self._failures = _gauge(self.registry, "lorasweep_failed_trials", "Failed trials by reason.", "reason", labels)
@@ -69,12 +71,13 @@ class Metrics(Watcher):
 
     @contextmanager
     def served(self, *, port: int, address: str) -> Iterator[int]:
-        """Inside, `http://address:port/metrics`; gives the port, which 0 leaves to the system.
+        """Inside, `http://address:port/metrics`, an empty address for all of this machine's; gives the port, which 0
+        leaves to the system.
 
         Raises PreflightError when the port is taken.
         """
         try:
-            server, thread = start_http_server(port, addr=address, registry=self.registry)
+            server, thread = start_http_server(port, addr=address or _everywhere(), registry=self.registry)
         except OSError as err:
             raise PreflightError(
                 f"metrics cannot be served on {address}:{port}: {err.strerror}; choose another --metrics-port"
@@ -85,6 +88,11 @@ class Metrics(Watcher):
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _everywhere() -> str:
+    """IPv4 and IPv6, where the machine has both: a pod's address may be of either kind."""
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  (in a pod; its readers are elsewhere)
 
 
 def _gauge(
