@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +75,10 @@ def run_run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _metrics(args: argparse.Namespace, naming: Naming, interrupts: Interrupts) -> Iterator[Metrics | None]:
-    """Inside, Prometheus can read; and for a while after the end, or it would not see how it ended."""
+    """Inside, Prometheus can read; and for a while after the end, or it would not see how it ended.
+
+    An error is told at once, and a signal ends the stay: the run is over, and its exit code is known.
+    """
     if args.metrics_port is None:
         yield None
         return
@@ -85,10 +88,9 @@ def _metrics(args: argparse.Namespace, naming: Naming, interrupts: Interrupts) -
     # In a pod, Prometheus comes from outside; on a machine of one's own, nobody should.
     address = "" if _IN_CLUSTER in os.environ else "127.0.0.1"
     with metrics.served(port=args.metrics_port, address=address):
-        try:
-            yield metrics
-        finally:
-            if interrupts.wish is None:
+        yield metrics
+        if interrupts.wish is None:
+            with suppress(KeyboardInterrupt):
                 interrupts.sleep(args.metrics_linger_s)
 
 
