@@ -18,11 +18,12 @@ from typing import Generic, TypeVar
 from controller.backend import Backend, Observed, Submission
 from controller.kube.api import KubeApi, QuotaError
 from controller.kube.identity import RunPlace, same_submission
-from controller.kube.manifest import job_manifest
+from controller.kube.manifest import job_manifest, settings_mark
 from controller.kube.merge import merged
 from controller.kube.mirror import Mirror
 from controller.kube.objects import JobObject, JsonObject, PodObject
 from controller.kube.observed import observed
+from controller.kube.outdated import is_outdated
 from controller.kube.patches import disrupted_patch, recorded_patch, stop_patch
 from controller.kube.pod_template import CONTAINER
 from controller.kube.refusals import Refusals
@@ -78,6 +79,7 @@ class KubeBackend:
         self._place = place
         self._run = run
         self._gpus = gpus
+        self._mark = settings_mark(settings, run_uri=place.naming.run_uri, gpus=gpus)
         self._now = now
         self._confirm = confirm
         self._known_jobs: _Memory[JobObject] = _Memory()
@@ -105,6 +107,8 @@ class KubeBackend:
         for one in found:
             if one.job is not None and (patch := disrupted_patch(one)) is not None:
                 self._patch(one.job, patch)
+            if one.job is not None and is_outdated(one, mark=self._mark):
+                self._discard(one.job)
         return (*(self._with_tail(one, observed(one)) for one in found), *self._refusals.observed())
 
     def submit(self, submission: Submission) -> None:
@@ -178,6 +182,17 @@ class KubeBackend:
     def _delete(self, job: JobObject) -> None:
         with suppress(ConflictError):  # it is gone, and another has its name
             self._api.delete(JOBS, job.metadata.name, uid=job.metadata.uid)
+
+    def _discard(self, job: JobObject) -> None:
+        """Let a Job go that waits and was made with other settings; the decision table then submits it again.
+
+        It counts for nothing once it is marked, also for a controller that comes between the mark and the deletion.
+        """
+        logger.info("made with other settings, and made anew submission=%s", job.metadata.name)
+        self._patch(job, recorded_patch(now=self._now(), ttl_s=0))
+        # With the mark: once it is gone, it would be remembered as one that somebody deleted.
+        self._known_jobs.with_those_of(self._jobs.objects(), without=self._forgotten)
+        self._delete(job)
 
     def _adopt(self, submission: Submission) -> None:
         """The name is taken: by this submission, by what an earlier run left of it, or by somebody else."""

@@ -19,6 +19,7 @@ from job.contract.errors import PreflightError
 __all__ = [
     "CANARY",
     "DISRUPTED",
+    "MADE_WITH",
     "PREFIX",
     "RECORDED",
     "STOP",
@@ -57,6 +58,8 @@ STOP = PREFIX + "stop"
 """When somebody asked the submission to end."""
 RECORDED = PREFIX + "recorded"
 """When its end was put into the store; the Job is only kept for people to look at."""
+MADE_WITH = PREFIX + "made-with"
+"""A hash of all that the operator's settings decide about the pod; of the Job alone."""
 DISRUPTED = PREFIX + "disrupted"
 """UIDs of pods that were evicted or stopped from outside and replaced; such pods leave no other trace."""
 

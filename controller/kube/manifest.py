@@ -9,9 +9,10 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from controller.backend import Submission
-from controller.kube.identity import Owner, RunPlace, annotations_of, canary_labels, labels_of
+from controller.kube.identity import MADE_WITH, Owner, RunPlace, annotations_of, canary_labels, labels_of
 from controller.kube.merge import merged
 from controller.kube.objects import REQUEST_ANNOTATION, JsonObject
+from controller.kube.outdated import made_with
 from controller.kube.pod_template import CONTAINER
 from controller.kube.settings import ClusterSettings
 from controller.kube.trial_pod import trial_pod
@@ -20,7 +21,7 @@ from controller.planning.request import request_bytes
 from job.contract.config import Request, Source
 from job.contract.errors import ExitCode, SpecError
 
-__all__ = ["CANARY_DEADLINE_S", "canary_manifest", "gpus_of", "job_manifest"]
+__all__ = ["CANARY_DEADLINE_S", "canary_manifest", "gpus_of", "job_manifest", "settings_mark"]
 
 # apimachinery's TotalAnnotationSizeLimitB, over keys and values of one object.
 _ANNOTATIONS_LIMIT_BYTES = 256 * 2**10
@@ -46,12 +47,23 @@ def job_manifest(submission: Submission, *, settings: ClusterSettings, place: Ru
             "name": submission.name,
             "namespace": place.namespace,
             "labels": {**labels, **_queue_labels(settings)},
-            "annotations": {**annotations, "lorasweep.io/configurations": _words(submission)},
+            "annotations": {
+                **annotations,
+                "lorasweep.io/configurations": _words(submission),
+                MADE_WITH: settings_mark(settings, run_uri=naming.run_uri, gpus=gpus),
+            },
             # Without blockOwnerDeletion, which needs a right on the owner's finalizers in some clusters.
             "ownerReferences": [_reference(place.owner)],
         },
         "spec": _job_spec(submission, settings, pod=pod),
     }
+
+
+def settings_mark(settings: ClusterSettings, *, run_uri: str, gpus: int) -> str:
+    """What all Jobs of the run are marked with, for a sweep whose Jobs ask for so many GPUs."""
+    metadata = settings.pod_template.metadata
+    template: JsonObject = {} if metadata is None else metadata.model_dump(mode="json", exclude_none=True)
+    return made_with(trial_pod(settings, run_uri=run_uri, gpus=gpus), template, {**_queue_labels(settings)})
 
 
 def canary_manifest(
