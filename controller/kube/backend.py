@@ -132,12 +132,14 @@ class KubeBackend:
 
     def forget(self, name: str) -> None:
         self._refusals.forget(name)
+        found = next((one for one in self._look() if one.identity.name == name), None)
+        if found is not None and observed(found).live:
+            return
         job = self._job(name)
         if job is not None and job.end is not None:
             self._patch(job, recorded_patch(now=self._now(), ttl_s=self._settings.finished_ttl_s))
         elif job is not None:
             self._delete(job)
-        found = next((one for one in self._look() if one.identity.name == name), None)
         self._forgotten |= set() if found is None else _uids(found)
         self._tails.pop(name, None)
 

@@ -1,4 +1,4 @@
-"""What every Backend promises, as one class of tests; the local one has real processes, the fake its own hands."""
+"""The fake and the local backend keep the contract; the local one has real processes, the fake its own hands."""
 
 from __future__ import annotations
 
@@ -7,127 +7,34 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import fake_job
 import pytest
+from backend_contract import BackendContract, Place
 from fake_backend import FakeBackend
 from submissions import DEADLINE_S, one, over, runs, submission, wait_for
 
-from controller.backend import Backend, Observed
+from controller.backend import Observed
 from controller.local.backend import LocalBackend, state_folder
 from controller.local.child_folder import ChildFolder
 from controller.local.slots import Slot
 from job.contract.errors import ConfigurationError, TransientError
 
 
-@dataclass(frozen=True)
-class Place:
-    """A backend and the means to say what its next process does."""
+class OfThisMachine(BackendContract):
+    """Nobody but the controller starts a process again."""
 
-    backend: Backend
-    behave: Callable[[str], None]
-    restart: Callable[[], Backend]
-    """Another controller's view of the same submissions."""
-
-    def until_ready(self) -> None:
-        """Wait until the process of the first submission runs and waits for SIGTERM."""
-        name = submission().name
-        wait_for(self.backend, name, runs)
-        if not isinstance(self.backend, FakeBackend):
-            wait_for(self.backend, name, lambda _: b"waiting" in (self.backend.logs(name, limit_bytes=10**6) or b""))
-
-
-class BackendContract:
-    """A subclass gives the fixture `place`."""
-
-    def test_nothing_is_there_at_first(self, place: Place) -> None:
-        assert list(place.backend.observe()) == []
-        assert place.backend.capacity >= 1
-
-    def test_a_submission_is_visible_at_once_and_says_what_it_is(self, place: Place) -> None:
-        place.behave("slow")
-        wanted = submission()
-        place.backend.submit(wanted)
-        seen = one(place.backend, wanted.name)
-        assert seen is not None
-        assert (seen.number, seen.group_id, seen.trial_ids) == (1, wanted.group_id, wanted.trial_ids)
-        assert seen.live
-        assert seen.submitted_at is not None
-
-    def test_a_process_that_runs_has_an_attempt_and_a_start(self, place: Place) -> None:
-        place.behave("slow")
+    def test_a_process_that_was_stopped_from_outside_has_ended_with_85(self, place: Place) -> None:
+        place.behave("85")
         place.backend.submit(submission())
-        seen = wait_for(place.backend, submission().name, runs)
-        assert seen.attempt
-        assert seen.started_at is not None
-        assert not seen.stopping
-
-    @pytest.mark.parametrize(("word", "code"), [("ok", 0), ("80", 80), ("85", 85), ("kill", 137)])
-    def test_an_end_has_its_exit_code_its_time_and_its_last_words(self, place: Place, word: str, code: int) -> None:
-        place.behave(word)
-        place.backend.submit(submission())
-        seen = wait_for(place.backend, submission().name, over)
-        assert (seen.exit_code, seen.cause) == (code, "exited")
-        assert seen.ended_at is not None
-        assert seen.log_tail
-        assert place.backend.logs(seen.name, limit_bytes=10**6)
-
-    def test_submitting_twice_makes_one(self, place: Place) -> None:
-        place.behave("slow")
-        place.backend.submit(submission())
-        first = wait_for(place.backend, submission().name, runs)
-        place.backend.submit(submission())
-        assert [seen.attempt for seen in place.backend.observe()] == [first.attempt]
-
-    def test_an_ended_submission_is_not_made_again_and_stays_until_it_is_forgotten(self, place: Place) -> None:
-        place.behave("80")
-        place.backend.submit(submission())
-        wait_for(place.backend, submission().name, over)
-        place.backend.submit(submission())
-        other = place.restart()
-        seen = one(other, submission().name)
-        assert seen is not None
-        assert seen.exit_code == 80
-        other.forget(submission().name)
-        assert list(other.observe()) == []
-        other.forget(submission().name)
-
-    def test_a_live_submission_is_not_forgotten(self, place: Place) -> None:
-        place.behave("slow")
-        place.backend.submit(submission())
-        wait_for(place.backend, submission().name, runs)
-        place.backend.forget(submission().name)
-        assert one(place.backend, submission().name) is not None
-
-    def test_a_stopped_process_ends_with_85_and_a_second_stop_changes_nothing(self, place: Place) -> None:
-        place.behave("slow")
-        place.backend.submit(submission())
-        place.until_ready()
-        place.backend.stop(submission().name)
-        place.backend.stop(submission().name)
-        seen = wait_for(place.backend, submission().name, over)
+        seen = place.until(over)
         assert (seen.exit_code, seen.cause) == (85, "exited")
 
-    def test_a_killed_process_is_over_at_once(self, place: Place) -> None:
-        place.behave("deaf")
-        place.backend.submit(submission())
-        wait_for(place.backend, submission().name, runs)
-        place.backend.kill(submission().name)
-        seen = wait_for(place.backend, submission().name, over)
-        assert (seen.exit_code, seen.cause) == (137, "killed")
 
-    def test_words_about_unknown_submissions_are_harmless(self, place: Place) -> None:
-        place.backend.stop("demo-nothing-1")
-        place.backend.kill("demo-nothing-1")
-        place.backend.forget("demo-nothing-1")
-        assert place.backend.logs("demo-nothing-1", limit_bytes=10) is None
-
-
-class TestFakeBackend(BackendContract):
+class TestFakeBackend(OfThisMachine):
     """Its processes do at each look what they were told to."""
 
     @pytest.fixture
@@ -154,7 +61,7 @@ class TestFakeBackend(BackendContract):
         return Place(backend, behave, lambda: backend)
 
 
-class TestLocalBackend(BackendContract):
+class TestLocalBackend(OfThisMachine):
     """Real processes."""
 
     @pytest.fixture
