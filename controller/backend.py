@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from job.contract.config import Request
-from job.contract.errors import WaitReason
+from job.contract.errors import TransientError, WaitReason
 
-__all__ = ["Backend", "EndCause", "Observed", "Submission"]
+__all__ = ["Backend", "EndCause", "Observed", "PlaceEndingError", "Submission"]
 
 EndCause = Literal[
     "exited",  # by itself; see exit_code
@@ -20,6 +20,10 @@ EndCause = Literal[
     "deleted",  # someone removed it from outside
     "lost",  # it is gone and nobody saw how: power cut, reboot
 ]
+
+
+class PlaceEndingError(TransientError):
+    """The place is being removed with all that runs in it. To wait for it is no use: choose another, or come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class Backend(Protocol):
     """Where submissions run.
 
     A submission stays visible to `observe`, ended or not and over restarts of the controller, until `forget`.
-    Every method raises TransientError when the backend does not answer and may then be called again;
+    Every method raises TransientError when the backend does not answer and may then be called again; PlaceEndingError,
+    which is one, when that is of no use;
     ConfigurationError or PreflightError when it refuses.
     """
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, NamedTuple, assert_never
 
-from controller.backend import Backend, Submission
+from controller.backend import Backend, PlaceEndingError, Submission
 from controller.decide import Action, Forget, RecordEnd, StopSubmission, Submit, WriteFailure, decide, settled
 from controller.interrupts import Wish
 from controller.ledger import Ledger
@@ -106,7 +106,7 @@ class Outcome:
 def reconcile(controller: Controller) -> Outcome:
     """Bring every trial to its final state, or leave in order when a signal asks for it.
 
-    Raises TransientError when store or backend do not answer for half an hour.
+    Raises TransientError when store or backend do not answer for half an hour, and PlaceEndingError at once.
     """
     patience = _Patience(controller.clock, controller.watcher)
     submissions = live = 0
@@ -129,6 +129,8 @@ def reconcile(controller: Controller) -> Outcome:
                 act(controller, action, situation.ledger)
                 submissions += isinstance(action, Submit)
                 live += isinstance(action, Submit)
+        except PlaceEndingError:
+            raise
         except TransientError as err:
             patience.bear(err)
         else:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from controller.backend import PlaceEndingError
 from controller.cli.limits import limits_of
 from controller.cli.site import run_name_of, site_of
 from controller.cli.target import naming_of
@@ -42,7 +43,7 @@ from job.contract.checks import refused, warnings
 from job.contract.config import Provenance, Request
 from job.contract.documents import Group, Plan
 from job.contract.errors import ExitCode, StoppedError
-from job.store import Store, open_store
+from job.store import Keys, Store, open_store
 from job.store.preflight import check_store
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ class SweepRun:
             watcher = Watchers((display, *self.watchers, *self.site.watchers(self.loaded.spec.objective)))
             try:
                 outcome = self._reconcile(plan, store=store, reader=reader, display=display, watcher=watcher)
+            except PlaceEndingError as err:
+                raise self._part_reported(err, plan=plan, store=store) from err
             finally:
                 display.close()
             return self._finish(outcome, plan=plan, store=store, watcher=watcher)
@@ -200,6 +203,13 @@ class SweepRun:
         write_outcome(outcome, report, plan=plan, naming=self.naming, output=self.output)
         succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
         return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
+
+    def _part_reported(self, err: PlaceEndingError, *, plan: Plan, store: Store) -> PlaceEndingError:
+        """The same, with where the report of what is finished is."""
+        from controller.report.write import write_report
+
+        write_report(store, plan=plan, spec_text=self.loaded.text)
+        return PlaceEndingError(f"{err}. Report of what is finished: {store.uri}/{Keys.report('report.html')}")
 
     def _leave(self, outcome: Outcome) -> int:
         from controller.cli.ending import interruption

@@ -6,17 +6,18 @@ connections; its typed models would cost a conversion in both directions and say
 Errors
 - NotFoundError: 404. ConflictError: 409. GoneError: 410, a list or watch that is too old.
 - QuotaError: 403 of a quota that counts such objects.
-- PreflightError: any other 403, naming verb, resource and namespace, and 401 with credentials that were read anew.
+- PreflightError: any other 403, naming verb, resource and namespace; 401 with credentials that were read anew; and a
+  name that does not resolve or a certificate that is not accepted, of a server that has not answered before.
 - ConfigurationError: 400 and 422, an object that the server does not accept.
-- TransientError: 429, 5xx, a namespace that is going away, and no answer at all.
+- PlaceEndingError: a namespace that is being removed. TransientError: 429, 5xx, and no answer at all.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -25,8 +26,10 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTResponse
 from kubernetes.config.config_exception import ConfigException
 
+from controller.backend import PlaceEndingError
 from controller.kube.connection import Connection
 from controller.kube.pacing import TokenBucket
+from controller.kube.unanswered import innermost, wrong_address
 from job.contract.errors import (
     ConfigurationError,
     ConflictError,
@@ -47,7 +50,6 @@ _PAGE = 500
 _LINE_LIMIT_BYTES = 4 * 2**20  # an object is at most 1.5 MiB in etcd
 _TRIES = 5
 _WAIT_LIMIT_S = 60.0
-_POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # urllib3's; the address is said in our own words
 
 
 class GoneError(TransientError):
@@ -104,6 +106,14 @@ class KubeApi:
         self._writes = writes
         self._sleep = sleep
         self._count = count
+        self._answered = False
+        self._answer_s = _ANSWER_S
+
+    def within(self, answer_s: float) -> KubeApi:
+        """The same, for requests whose answer is of no use any more after so many seconds."""
+        hasty = copy(self)
+        hasty._answer_s = answer_s
+        return hasty
 
     def get(self, resource: Resource, name: str) -> Object:
         """The object of that name."""
@@ -189,18 +199,18 @@ class KubeApi:
         # The server's own limitBytes keeps the beginning; lines are cut from the end here.
         query = (("container", container), ("tailLines", str(max(1, limit_bytes // 100))))
         call = _Call("get", "GET", resource, f"{pod}/log", query=query)
-        return bytes(self._body(self._answer(call, read_s=_ANSWER_S), call))[-limit_bytes:]
+        return bytes(self._body(self._answer(call, read_s=self._answer_s), call))[-limit_bytes:]
 
     def server_date(self) -> str | None:
         """The Date header of the server's answer to a question that needs no right."""
         call = _Call("get", "GET", Resource("version", "", namespaced=False))
-        answer = self._answer(call, read_s=_ANSWER_S)
+        answer = self._answer(call, read_s=self._answer_s)
         self._body(answer, call)
         date = answer.response.headers.get("Date")
         return None if date is None else str(date)
 
     def _json(self, call: _Call) -> Object:
-        body = self._body(self._answer(call, read_s=_ANSWER_S), call)
+        body = self._body(self._answer(call, read_s=self._answer_s), call)
         try:
             parsed = json.loads(body)
         except ValueError as err:
@@ -249,22 +259,21 @@ class KubeApi:
             raise TransientError(f"{call.text(self.namespace)}: the credentials cannot be read: {err}") from err
         try:
             answer = self._client.call_api(*request, _request_timeout=(_CONNECT_S, read_s))
-        except ApiException as err:  # with status 0: TLS
+        except (ApiException, urllib3.exceptions.HTTPError, OSError) as err:  # an ApiException has status 0: TLS
             self._count(call.verb, call.resource.plural, 0)
-            raise self._unanswered(call, str(err.reason)) from err
-        except (urllib3.exceptions.HTTPError, OSError) as err:
-            self._count(call.verb, call.resource.plural, 0)
-            raise self._unanswered(call, str(getattr(err, "reason", None) or err)) from err
+            raise self._unanswered(call, err) from err
+        self._answered = True
         self._count(call.verb, call.resource.plural, answer.status)
         return answer
 
-    def _unanswered(self, call: _Call, why: str) -> TransientError:
-        host = self._client.configuration.host
-        remedy = "check the server in the kubeconfig and the network, or run this again later"
-        if "CERTIFICATE_VERIFY_FAILED" in why:
-            remedy = "the certificate-authority in the kubeconfig is not that of this server"
-        said = _POOL.sub("", why.strip().replace("\n", " "))
-        return TransientError(f"{call.text(self.namespace)}: no answer from {host}: {said}; {remedy}")
+    def _unanswered(self, call: _Call, err: Exception) -> SweepError:
+        """A server that was reached once may be so again; one that never was may be called by a wrong name."""
+        said = f"{call.text(self.namespace)}: no answer from {self._client.configuration.host}: {innermost(err)}"
+        wrong = wrong_address(err)
+        if wrong is not None and not self._answered:
+            return PreflightError(f"{said}; {wrong}")
+        remedy = wrong or "check the server in the kubeconfig and the network, or run this again later"
+        return TransientError(f"{said}; {remedy}")
 
 
 class _Call(NamedTuple):
@@ -324,7 +333,7 @@ def _retry_after_s(answer: RESTResponse) -> float:
 def _error(call: _Call, namespace: str, code: int, status: Object) -> SweepError:
     message = f"{call.text(namespace)}: {status.get('message') or code}"
     if _has_cause(status, "NamespaceTerminating"):
-        return TransientError(f"{message}; the namespace is being removed: use another, or wait and run this again")
+        return PlaceEndingError(f"{message}; the namespace is being removed: use another, or wait and run this again")
     match code:
         case HTTPStatus.NOT_FOUND if f'namespaces "{namespace}" not found' in message:
             return NotFoundError(f"{message}; make it (kubectl create namespace {namespace}), or name another")

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+from controller.backend import PlaceEndingError
 from controller.kube.api import KubeApi, Object
 from controller.kube.identity import Owner, run_labels
 from controller.kube.rights import CONFIG_MAPS, EVENTS
@@ -81,18 +83,27 @@ class RunObject:
         self._shown = {key: text for key, text in shown.items() if key not in {_RUN, UPDATED}}
         self._shown_at: datetime | None = None
         self._mute = False
+        self._unheard_at: datetime | None = None
 
     def check(self) -> None:
-        """Raises StoppedError when the ConfigMap is gone: somebody wants the run's Jobs gone, too."""
+        """Raises StoppedError when the ConfigMap is gone: somebody wants the run's Jobs gone, too.
+
+        PlaceEndingError when all of the namespace goes: a create, if only a dry one, is the first to be refused then.
+        """
+        probe: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": self.owner.name}}
         try:
-            found = self._api.get(CONFIG_MAPS, self.owner.name)
-        except NotFoundError:
-            found = {"metadata": {}}
-        if found["metadata"].get("uid") != self.owner.uid or found["metadata"].get("deletionTimestamp"):
-            raise StoppedError(
-                f"the run's ConfigMap {self.owner.name!r} was deleted, and its Jobs with it; results stay in the "
-                "store, and `lorasweep run` goes on"
-            )
+            self._api.create(CONFIG_MAPS, probe, dry_run=True)
+        except ConflictError:
+            with suppress(NotFoundError):
+                metadata = self._api.get(CONFIG_MAPS, self.owner.name)["metadata"]
+                if metadata["uid"] == self.owner.uid and not metadata.get("deletionTimestamp"):
+                    return
+        except NotFoundError as err:
+            raise PlaceEndingError(f"namespace {self._api.namespace!r} was removed: {err}") from err
+        raise StoppedError(
+            f"the run's ConfigMap {self.owner.name!r} was deleted, and its Jobs with it; results stay in the "
+            "store, and `lorasweep run` goes on"
+        )
 
     def is_due(self, at: datetime) -> bool:
         """Whether so much time has passed since the last status that another may be shown."""
@@ -106,13 +117,16 @@ class RunObject:
         written = {**said, UPDATED: at.isoformat(timespec="seconds")}
         try:
             self._api.patch(CONFIG_MAPS, self.owner.name, {"data": written | over})
-        except (TransientError, PreflightError, NotFoundError):
+        except TransientError:
+            self._shown_at = self._unheard_at = at
+        except (PreflightError, NotFoundError):
             return
-        self._shown, self._shown_at = dict(said), at
+        else:
+            self._shown, self._shown_at = dict(said), at
 
     def tell(self, happening: Happening, *, at: datetime) -> None:
         """Make an Event about it. Where that is not allowed or does not succeed, the run goes on without."""
-        if self._mute:
+        if self._mute or self._is_unheard(at):
             return
         about, namespace = self.owner, self._api.namespace
         try:
@@ -120,8 +134,15 @@ class RunObject:
         except PreflightError as err:
             self._mute = True
             logger.info("no events are written: %s", err)
-        except (TransientError, ConflictError, ConfigurationError, NotFoundError) as err:
+        except TransientError as err:
+            self._unheard_at = at
             logger.info("event lost: %s: %s", happening.reason, err)
+        except (ConflictError, ConfigurationError, NotFoundError) as err:
+            logger.info("event lost: %s: %s", happening.reason, err)
+
+    def _is_unheard(self, at: datetime) -> bool:
+        """Whether the API server has just left a word without an answer; nobody should wait for the next one, too."""
+        return self._unheard_at is not None and timedelta(0) <= at - self._unheard_at < _EVERY
 
 
 def release_owner(api: KubeApi, name: str) -> Owner:

@@ -42,6 +42,7 @@ __all__ = ["ClusterAddress", "KubeSite", "cluster_checks", "open_api"]
 
 logger = logging.getLogger(__name__)
 _FOLLOWER_PAUSE_S = 5.0
+_HASTY_S = 5.0  # a Lease has to be renewed several times in 20 s, and nobody should wait for the story to be told
 _NOBODY = Owner("lorasweep-preflight", "00000000-0000-0000-0000-000000000000")  # of a Job that is never made
 
 
@@ -109,9 +110,10 @@ class KubeSite:
         api = self._api = open_api(self._address, self._settings.api, count=self._count)
         if (error := refused(check_rights(api))) is not None:
             raise error
-        run = self._run = ensure_run_object(api, self._naming, release=self._address.release)
+        hasty = api.within(_HASTY_S)
+        run = self._run = ensure_run_object(hasty, self._naming, release=self._address.release)
         lease = self._lease = Lease(
-            api,
+            hasty,
             run.owner.name,
             identity=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
             owner=owner_reference(run.owner),

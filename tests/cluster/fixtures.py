@@ -65,7 +65,7 @@ def new_namespace(cluster: Cluster) -> Iterator[Namespace]:
             kubectl("wait", "--for=create", f"{kind}/{made}", "--timeout=60s")  # of two at once, it waits for none
         yield Namespace(name, kubectl)
     finally:
-        cluster.kubectl("delete", "namespace", name, "--wait=false")
+        cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture

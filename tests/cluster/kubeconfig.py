@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.certificates import Certificates
@@ -43,8 +44,22 @@ def write_kubeconfig(path: Path, *, certificates: Certificates, client: str, nod
     return path
 
 
+def altered_kubeconfig(
+    source: Path, path: Path, *, cluster: Mapping[str, str | None], user: Mapping[str, str] | None = None
+) -> Path:
+    """A copy of a file of ours, with other words about the cluster (None takes one out) and, if said, another user."""
+    content = json.loads(source.read_text(encoding="utf-8"))
+    known = {**content["clusters"][0]["cluster"], **cluster}
+    content["clusters"][0]["cluster"] = {key: value for key, value in known.items() if value is not None}
+    if user is not None:
+        content["users"][0]["user"] = dict(user)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
 def _encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-__all__ = ["API_PORT", "write_kubeconfig"]
+__all__ = ["API_PORT", "altered_kubeconfig", "write_kubeconfig"]

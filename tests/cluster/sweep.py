@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from servers.s3_server import S3Bucket
 from tiny_sources import put_folder, write_model, write_rows
 
+from cluster.broken_controller import Break
 from cluster.namespace import Namespace
 from cluster.waiting import wait_for
 from job.contract.documents import Progress, Result, SubmissionEnd, parse
@@ -70,6 +71,8 @@ class ClusterSweep:
     """More of the operator's pod template."""
     extra: dict[str, str] = field(default_factory=dict)
     """More environment of the controller."""
+    program: Sequence[str] = ("-m", "controller")
+    """What Python runs in the place of `lorasweep`."""
     _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -148,6 +151,21 @@ class ClusterSweep:
         for pod in self.pods("--field-selector=status.phase=Running"):
             self.namespace.kubectl("exec", pod["metadata"]["name"], "--container=trial", "--", "touch", _GATE)
 
+    def break_at(self, broken: Break | None) -> None:
+        """From now on each controller breaks there; None: none does."""
+        self.program = ("-m", "controller") if broken is None else broken.program
+        self.extra = {} if broken is None else broken.environment
+
+    def end_lease(self) -> None:
+        """As if the time of a dead controller's Lease were over; it takes half a minute otherwise."""
+        for lease in self.namespace.kubectl.list_of("leases"):
+            patch = json.dumps({"spec": {"holderIdentity": ""}})
+            self.namespace.kubectl("patch", "lease", lease["metadata"]["name"], "--type=merge", f"--patch={patch}")
+
+    def uids(self) -> dict[str, str]:
+        """Of the trials' Jobs, by name."""
+        return {job["metadata"]["name"]: job["metadata"]["uid"] for job in self.jobs()}
+
     def end_all(self) -> None:
         """Kill every command that still runs."""
         for process in self._started:
@@ -220,7 +238,7 @@ class ClusterSweep:
         told = self.folder / f"{len(self._started)}.part"
         with told.open("w", encoding="utf-8") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "controller", *words],
+                [sys.executable, *self.program, *words],
                 cwd=self.folder,
                 env=environment,
                 text=True,

@@ -14,6 +14,7 @@ import pytest
 from kubernetes import client
 from kubernetes.config.config_exception import ConfigException
 
+from controller.backend import PlaceEndingError
 from controller.kube import api as kube_api
 from controller.kube.api import GoneError, KubeApi, QuotaError
 from controller.kube.connection import Connection
@@ -193,7 +194,7 @@ def test_a_missing_right_is_named_with_verb_resource_and_namespace(api: KubeApi,
                 {"message": "going", "details": {"causes": [{"reason": "NamespaceTerminating"}]}},
                 status=403,
             ),
-            TransientError,
+            PlaceEndingError,
         ),
     ],
 )

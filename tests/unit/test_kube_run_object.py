@@ -59,6 +59,20 @@ def test_a_wait_that_an_earlier_controller_wrote_is_taken_away_when_it_is_over()
     assert set(server.writes[0]["data"]) == {"state", "updated", "waiting.no_gpu"}
 
 
+def test_nobody_waits_for_a_server_that_has_just_left_a_word_without_an_answer() -> None:
+    server = Server()
+    run = run_object(server)
+    server.refusal = TransientError("read timed out")
+    run.show({"state": "running"}, at=NOW)
+    assert not run.is_due(NOW + timedelta(seconds=9))
+    run.tell(Happening("Began", "so it goes"), at=NOW + timedelta(seconds=9))
+    assert len(server.writes) == 1
+    assert run.is_due(NOW + timedelta(seconds=10))
+    run.tell(Happening("Began", "so it goes"), at=NOW + timedelta(seconds=10))
+    run.tell(Happening("Began", "and on"), at=NOW + timedelta(seconds=11))
+    assert len(server.writes) == 2
+
+
 def test_a_status_that_did_not_arrive_is_written_with_the_next_look() -> None:
     server = Server()
     run = run_object(server)
@@ -77,6 +91,6 @@ def test_events_that_may_not_be_written_are_not_asked_for_again(refusal: SweepEr
     server = Server()
     run = run_object(server)
     server.refusal = refusal
-    for _ in range(3):
-        run.tell(Happening("Began", "3 trials"), at=NOW)
+    for number in range(3):
+        run.tell(Happening("Began", "3 trials"), at=NOW + number * timedelta(seconds=10))
     assert len(server.writes) == asked
