@@ -59,6 +59,7 @@ class Mirror(Generic[T]):
         self._watch_s = watch_s
         self._lock = threading.Lock()
         self._objects: dict[str, T] = {}
+        self._deleted: dict[str, str] = {}  # the UID of the last object of a name that went
         self._trouble: SweepError | None = None
         self._listed = threading.Event()
         self._ending = threading.Event()
@@ -88,9 +89,14 @@ class Mirror(Generic[T]):
             return dict(self._objects)
 
     def note(self, written: Object) -> None:
-        """Take in what a write of ours was answered with; the watch will bring it too, but later."""
+        """Take in what a write of ours was answered with; the watch will bring it too, but later.
+
+        Or earlier: an object that was deleted at once is not there again because its creation is heard of last.
+        """
+        found = self._read(written)
         with self._lock:
-            self._put(self._read(written))
+            if self._deleted.get(found.metadata.name) != found.metadata.uid:
+                self._put(found)
 
     def _follow(self) -> None:
         try:
@@ -146,6 +152,7 @@ class Mirror(Generic[T]):
             if seen is not None and kind != "DELETED":
                 self._put(seen)
             elif seen is not None:
+                self._deleted[seen.metadata.name] = seen.metadata.uid
                 known = self._objects.get(seen.metadata.name)
                 if known is not None and known.metadata.uid == seen.metadata.uid:
                     del self._objects[seen.metadata.name]

@@ -122,6 +122,7 @@ class KubeSite:
             monotonic=time.monotonic,
         )
         with lease.held(wait=self._follow, lost=_end):
+            run.check()  # it may have gone with another release's, while this one waited for the Lease
             yield
 
     @contextmanager

@@ -147,6 +147,20 @@ def test_the_end_of_an_earlier_object_does_not_remove_its_successor_of_the_same_
     assert suspended(mirror)["a"]
 
 
+def test_an_object_that_is_gone_before_its_creation_is_answered_stays_gone(
+    api: ScriptedApi, mirror: Mirror[JobObject]
+) -> None:
+    api.listings.put(Listing((), "1"))
+    api.events.put(("ADDED", made("a", 2, uid="first")))
+    api.events.put(("DELETED", made("a", 3, uid="first")))
+    api.events.put(("ADDED", made("mark", 4)))
+    eventually(lambda: "mark" in mirror.objects())
+    mirror.note(made("a", 2, uid="first"))
+    assert set(mirror.objects()) == {"mark"}
+    mirror.note(made("a", 5, uid="second"))
+    assert set(mirror.objects()) == {"a", "mark"}
+
+
 def test_a_list_that_was_read_before_our_write_does_not_undo_it(api: ScriptedApi, mirror: Mirror[JobObject]) -> None:
     api.listings.put(Listing((made("a", 1), made("b", 2)), "2"))
     assert suspended(mirror) == {"a": False, "b": False}
