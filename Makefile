@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 PYTEST_WORKERS ?= 2
+CLUSTER_WORKERS ?= 2
 PYTEST_ARGS ?=
 
 LOCKED = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down chart manifests
+.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down bench-cluster chart manifests
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -51,15 +52,19 @@ test: export OMP_NUM_THREADS := 1
 test: lint ## lint, then all tests but those that need a cluster
 	.venv/bin/pytest -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+# Each worker boots a cluster of its own; with LORASWEEP_TEST_CLUSTER=standing take CLUSTER_WORKERS=0, or they share its GPUs.
 test-cluster: setup ## the tests that need a Kubernetes cluster: they bring up a real one; as root, on Linux
 	@PYTHONPATH=tests .venv/bin/python -m cluster build
-	.venv/bin/pytest tests/cluster -o timeout_func_only=true $(PYTEST_ARGS)
+	.venv/bin/pytest tests/cluster -o timeout_func_only=true -n $(CLUSTER_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 cluster-up: setup ## leave a cluster standing, and say how kubectl reaches it
 	@PYTHONPATH=tests .venv/bin/python -m cluster up
 
 cluster-down: setup ## take down what cluster-up left standing
 	@PYTHONPATH=tests .venv/bin/python -m cluster down
+
+bench-cluster: setup ## measure what a sweep costs on a cluster besides its training; as root, on Linux
+	@.venv/bin/python benchmarks/on_cluster.py
 
 chart: setup ## write what the chart takes from the code: values.schema.json and the Role's rules
 	.venv/bin/python scripts/chart_files.py
