@@ -152,5 +152,38 @@ class Stale:
         return self._inner.logs(name, limit_bytes=limit_bytes)
 
 
+class Deaf(Stale):
+    """A Backend that hears of nothing but its own writes, until it lists everything again every few looks."""
+
+    def __init__(self, inner: FakeBackend, *, list_every: int = 10) -> None:
+        super().__init__(inner)
+        self._list_every = list_every
+        self._looks = 0
+
+    def observe(self) -> Sequence[Observed]:
+        if self._looks % self._list_every == 0:
+            self.refresh()
+        self._looks += 1
+        return super().observe()
+
+    def submit(self, submission: Submission) -> None:
+        super().submit(submission)
+        self._note(submission.name)
+
+    def stop(self, name: str) -> None:
+        super().stop(name)
+        self._note(name)
+
+    def forget(self, name: str) -> None:
+        super().forget(name)
+        self._note(name)
+
+    def _note(self, name: str) -> None:
+        others = tuple(seen for seen in self._view if seen.name != name)
+        written = self._inner.seen.get(name)
+        self._view = others if written is None else (*others, written)
+
+
 _: type[Backend] = FakeBackend
+_deaf: type[Backend] = Deaf
 _stale: type[Backend] = Stale
