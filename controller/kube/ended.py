@@ -38,7 +38,8 @@ def end_of(sighting: Sighting) -> JobEnd:
     condition = None if job is None else job.end
     if condition is None:
         code = None if last is None else last.exit_code
-        return JobEnd("deleted", code, "", _time(None, last), pod)
+        # With pods alone it is not known who deleted the Job, and whether that was about it or about all of the run.
+        return JobEnd("lost" if job is None else "deleted", code, "", _time(None, last), pod)
     if condition.type == "Complete":
         return JobEnd("exited", 0, "" if last is None else last.message.strip(), _time(condition, last), pod)
     if last is None:

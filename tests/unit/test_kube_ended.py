@@ -9,8 +9,10 @@ from kube_objects import NAME, as_json, at, condition, job, meet, pod, running, 
 
 from controller.backend import Observed
 from controller.endings import ending
+from controller.kube.objects import PodObject
 from controller.kube.observed import observed
 from controller.kube.patches import disrupted_patch, stop_patch
+from controller.kube.sighting import sightings
 
 Json = dict[str, Any]
 
@@ -187,6 +189,13 @@ def test_a_job_deleted_by_hand_ends_when_its_pod_does(how: str) -> None:
     seen = observed(meet(given, [dead(85, deleted_at=200)], gone=[*gone, "pod-1"]))
     assert (seen.state, seen.cause, seen.exit_code) == ("ended", "deleted", 85)
     assert left_undone(seen, asked=False) == ("failed", "crash")
+
+
+def test_pods_that_are_left_of_a_job_that_nobody_here_has_seen_are_no_failure() -> None:
+    (sighting,) = sightings((), [PodObject.read(dead(85, deleted_at=200))])
+    seen = observed(sighting)
+    assert (seen.state, seen.cause, seen.exit_code) == ("ended", "lost", 85)
+    assert left_undone(seen, asked=False) == ("disrupted", None)
 
 
 def test_a_finished_job_that_somebody_tidied_away_ended_as_it_did() -> None:
