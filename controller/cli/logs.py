@@ -73,7 +73,7 @@ def _log_of_pod(onlook: Onlook, target: Target, trial: PlannedTrial) -> _Log:
     if found is not None:
         tell(f"from pod {found.pod} in namespace {onlook.namespace}\n")
         return _Log(found.attempt, found.body.decode(errors="replace"))
-    tell(f"no process of trial {trial.letter} has a pod in namespace {onlook.namespace}; this is from its store\n")
+    tell(f"trial {trial.letter} has no pod at work in namespace {onlook.namespace}; this is from its store\n")
     return _newest_log(target, trial)
 
 

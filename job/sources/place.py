@@ -57,6 +57,6 @@ def _place(location: str, *, base: Path) -> Place:
     if looks_like_a_path or not _HUB_ID.fullmatch(location):
         raise SpecError(
             f"{location!r}: there is no file or folder {path.absolute()}; a relative path counts from the folder of "
-            "the spec"
+            "the spec, and pods of a cluster see no folder of a laptop: copy it to a bucket and write its s3:// prefix"
         )
     return Place("hub", location)

@@ -34,7 +34,7 @@ def test_logs_come_from_the_pod_while_it_is_there_and_from_the_store_afterwards(
     assert sweep.run().code == 0
     sweep.namespace.kubectl("delete", "pods", "--selector=lorasweep.io/group")
     gone = sweep.verb("logs", "A", *here)
-    assert f"no process of trial A has a pod in namespace {sweep.namespace.name}; this is from its store" in gone.stderr
+    assert f"trial A has no pod at work in namespace {sweep.namespace.name}; this is from its store" in gone.stderr
 
 
 def test_status_says_in_the_scheduler_s_words_why_a_trial_waits(sweep: ClusterSweep) -> None:
