@@ -20,7 +20,7 @@ from controller.kube.run_object import run_object_name
 from controller.kube.sighting import Sighting, sightings
 from controller.kube.told import Told
 from controller.names import Naming
-from job.contract.errors import NotFoundError, PreflightError
+from job.contract.errors import ConfigurationError, NotFoundError, PreflightError
 
 __all__ = ["Onlook", "PodLog"]
 
@@ -90,7 +90,7 @@ class Onlook:
                 continue
             try:
                 body = self._api.log(pod.metadata.name, container=CONTAINER, limit_bytes=limit_bytes)
-            except NotFoundError:
+            except (NotFoundError, ConfigurationError):  # the pod is gone, or its kubelet has lost the container
                 continue
             return PodLog(pod.metadata.name, pod.uid, body)
         return None

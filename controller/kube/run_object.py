@@ -119,7 +119,7 @@ class RunObject:
             self._api.patch(CONFIG_MAPS, self.owner.name, {"data": written | over})
         except TransientError:
             self._shown_at = self._unheard_at = at
-        except (PreflightError, NotFoundError):
+        except (PreflightError, NotFoundError, ConflictError, ConfigurationError):
             return
         else:
             self._shown, self._shown_at = dict(said), at

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
+from fake_backend import Deaf
 from fake_sweep import lora_trial, plan_of, publish
 from fake_world import NAMING, World
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from controller.backend import Observed
 from controller.interrupts import Wish
 from controller.states import Limits
 from job.contract.base import sha256_hex
@@ -92,6 +96,25 @@ def test_a_result_that_comes_after_its_process_was_given_up_still_wins() -> None
     world.reader = world.new_reader()
     outcome = world.run(sleep=world.work_and_wait)
     assert {outcome.statuses[trial_id].state for trial_id in trial_ids} == {"succeeded"}
+
+
+def test_a_process_that_ends_while_the_controller_looks_has_its_result() -> None:
+    """The backend is looked at before the store: what is seen to have ended has published."""
+    world = World()
+    world.poll()
+    name = world.backend.live[0].name
+    world.backend.start(name)
+
+    class Ending(Deaf):
+        """The process ends in the moment in which somebody looks."""
+
+        def observe(self) -> Sequence[Observed]:
+            world.publish(name)
+            world.backend.end(name, exit_code=0)
+            return super().observe()
+
+    world.poll(backend=Ending(world.backend))
+    assert [end.outcome for end in world.ends()] == ["done"]
 
 
 def test_a_foreign_object_fails_its_trials_and_is_not_touched() -> None:

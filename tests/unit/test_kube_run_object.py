@@ -11,7 +11,14 @@ from controller.kube.api import KubeApi, Object, Resource
 from controller.kube.identity import Owner
 from controller.kube.run_object import RunObject
 from controller.kube.story import Happening
-from job.contract.errors import PreflightError, SweepError, TransientError
+from job.contract.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    PreflightError,
+    SweepError,
+    TransientError,
+)
 
 
 class Server(KubeApi):
@@ -47,6 +54,26 @@ def test_a_status_that_says_the_same_is_not_written_again() -> None:
     assert [write["data"] for write in server.writes] == [{"state": "running", "updated": "2026-01-02T03:04:05+00:00"}]
     assert not run.is_due(NOW + timedelta(seconds=9))
     assert run.is_due(NOW + timedelta(seconds=10))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ConfigurationError('ConfigMap "demo-run-1" is invalid: data: Forbidden: field is immutable when set'),
+        ConflictError("the object has been modified"),
+        NotFoundError("it is gone"),
+        PreflightError("may not patch"),
+        TransientError("no answer"),
+    ],
+)
+def test_a_status_that_cannot_be_written_stops_nothing(refusal: SweepError) -> None:
+    server = Server()
+    server.refusal = refusal
+    run = run_object(server)
+    run.show({"state": "running"}, at=NOW)
+    server.refusal = None
+    run.show({"state": "running"}, at=NOW + timedelta(hours=1))
+    assert len(server.writes) == 2
 
 
 def test_a_wait_that_an_earlier_controller_wrote_is_taken_away_when_it_is_over() -> None:
