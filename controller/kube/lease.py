@@ -18,9 +18,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from controller.backend import PlaceEndingError
 from controller.kube.api import KubeApi, Object
 from controller.kube.rights import LEASES
-from job.contract.errors import ConflictError, NotFoundError, SweepError, TransientError
+from job.contract.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    PreflightError,
+    SweepError,
+    TransientError,
+)
 
 __all__ = ["Lease"]
 
@@ -62,6 +70,8 @@ class Lease:
         self._ending = threading.Event()
         self._renewed_at = monotonic()
         self._renewing: threading.Thread | None = None
+        self._trouble: SweepError | None = None
+        """Of the newest renewal; None when it succeeded."""
 
     @contextmanager
     def held(self, *, wait: Callable[[str], None], lost: Callable[[str], None]) -> Iterator[None]:
@@ -83,14 +93,18 @@ class Lease:
     def confirm(self) -> None:
         """Nothing, while no other controller may lead.
 
-        Raises TransientError when that is not known, as the API server has not answered for long; RuntimeError when
-        nobody renews the Lease any more.
+        Raises TransientError when that is not known, as the API server has not answered for long; what it answered,
+        where that will not pass by itself; RuntimeError when nobody renews the Lease any more.
         """
         if self._renewing is None or not self._renewing.is_alive():
             raise RuntimeError(f"nobody renews the Lease {self._name!r}; a traceback of its thread is above")
-        silent_s = self._monotonic() - self._renewed_at
-        if silent_s > self._duration_s * _RENEW_RATIO:
-            raise TransientError(f"the Lease {self._name!r} could not be renewed for {silent_s:.0f} s")
+        if self._monotonic() - self._renewed_at <= self._duration_s * _RENEW_RATIO:
+            return
+        trouble = self._trouble
+        if isinstance(trouble, PlaceEndingError | PreflightError | ConfigurationError):
+            raise trouble
+        said = "" if trouble is None else f": {trouble}"
+        raise TransientError(f"the Lease {self._name!r} could not be renewed{said}")
 
     def _acquire(self, wait: Callable[[str], None]) -> Object:
         seen_version, seen_at = "", self._monotonic()
@@ -121,18 +135,17 @@ class Lease:
         return held
 
     def _renew(self, held: Object, lost: Callable[[str], None]) -> None:
-        trouble = False
         while not self._ending.wait(self._every_s):
             asked_at = self._monotonic()
             try:
                 renewed = self._renew_once(held)
             except SweepError as err:
-                if not trouble:
+                if self._trouble is None:
                     logger.warning("the Lease could not be renewed: %s", err)
-                trouble = True
+                self._trouble = err
                 continue
             if renewed is not None:
-                held, trouble = self._held_since(asked_at, renewed), False
+                held, self._trouble = self._held_since(asked_at, renewed), None
             elif not self._ending.is_set():  # then it was let go meanwhile
                 lost(f"the Lease {self._name!r} was taken by another controller")
                 return

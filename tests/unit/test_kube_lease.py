@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from controller.backend import PlaceEndingError
 from controller.kube.api import KubeApi, Object, Resource
 from controller.kube.lease import Lease
-from job.contract.errors import ConflictError, NotFoundError, TransientError
+from job.contract.errors import ConflictError, NotFoundError, PreflightError, SweepError, TransientError
 
 PATIENCE_S = 10.0
 
@@ -106,9 +107,25 @@ def test_a_holder_that_is_answered_with_trouble_for_long_does_nothing_and_then_g
     with held.held(wait=never, lost=lost):
         server.on_replace = refuse
         until_unsure(held)
+        with pytest.raises(TransientError, match="could not be renewed: connection refused"):
+            held.confirm()
         server.on_replace = lambda: None
         until_sure(held)
     assert lost.said == []
+
+
+@pytest.mark.parametrize("answer", [PreflightError("may not update leases"), PlaceEndingError("the namespace goes")])
+def test_what_will_not_pass_by_itself_is_said_as_it_was_answered(answer: SweepError) -> None:
+    def refuse() -> None:
+        if not in_main_thread():
+            raise answer
+
+    server = Server()
+    held = lease(server)
+    with held.held(wait=never, lost=never):
+        server.on_replace = refuse
+        with pytest.raises(type(answer), match=str(answer)):
+            until_unsure(held)
 
 
 def test_a_holder_that_was_away_for_too_long_is_told_who_leads() -> None:
@@ -138,6 +155,8 @@ def until_unsure(held: Lease) -> None:
         try:
             held.confirm()
         except TransientError as err:
+            if isinstance(err, PlaceEndingError):
+                raise
             assert "could not be renewed" in str(err)
             return
         time.sleep(0.005)
