@@ -120,8 +120,12 @@ class KubeApi:
         return self._json(_Call("get", "GET", resource, name))
 
     def list(self, resource: Resource, *, labels: str = "", fields: str = "") -> Listing:
-        """All objects with these labels and fields, read page by page; every page is of the same moment."""
-        objects: list[Object] = []
+        """All objects with these labels and fields."""
+        pages = list(self.pages(resource, labels=labels, fields=fields))
+        return Listing(tuple(found for page in pages for found in page.objects), pages[-1].resource_version)
+
+    def pages(self, resource: Resource, *, labels: str = "", fields: str = "") -> Iterator[Listing]:
+        """As `list`, in parts for who keeps less of an object than all: every page is of the same moment."""
         query = [("labelSelector", labels), ("fieldSelector", fields), ("limit", str(_PAGE))]
         while True:
             call = _Call("list", "GET", resource, query=tuple(query))
@@ -129,10 +133,10 @@ class KubeApi:
             found, version = page.get("items") or [], page["metadata"].get("resourceVersion")
             if not isinstance(found, list) or not isinstance(version, str):
                 raise TransientError(f"{call.text(self.namespace)}: the answer is no list")
-            objects += found
+            yield Listing(tuple(found), version)
             rest = page["metadata"].get("continue")
             if not rest:
-                return Listing(tuple(objects), version)
+                return
             query = [*query[:3], ("continue", rest)]
 
     def watch(self, resource: Resource, *, labels: str, since: str, for_s: float) -> Iterator[tuple[str, Object]]:

@@ -124,9 +124,10 @@ class Mirror(Generic[T]):
     def _list_and_watch(self) -> None:
         """From a fresh list on, until it is time for the next one."""
         began = self._monotonic()
-        listing = self._api.list(self._resource, labels=self._labels)
-        objects = [self._read(found) for found in listing.objects]
-        version = listing.resource_version
+        objects, version = [], ""
+        for page in self._api.pages(self._resource, labels=self._labels):
+            objects += [self._read(found) for found in page.objects]
+            version = page.resource_version
         with self._lock:
             # What was written while the list was on its way is in no list yet, and must not be taken for deleted.
             written = [known for known in self._objects.values() if _is_later(known.metadata, than=version)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
@@ -37,11 +38,11 @@ class ScriptedApi:
     events: queue.Queue[Event] = field(default_factory=queue.Queue)
     watched_since: list[str] = field(default_factory=list)
 
-    def list(self, resource: Resource, *, labels: str) -> Listing:
+    def pages(self, resource: Resource, *, labels: str) -> Iterator[Listing]:
         listing = self.listings.get()
         if isinstance(listing, Exception):
             raise listing
-        return listing
+        yield listing
 
     def watch(self, resource: Resource, *, labels: str, since: str, for_s: float) -> Iterator[tuple[str, Object]]:
         self.watched_since.append(since)
@@ -208,3 +209,28 @@ def test_a_mirror_that_ended_by_a_bug_does_not_pass_off_what_it_last_saw_as_the_
         return False
 
     eventually(is_told)
+
+
+def test_of_a_long_list_no_more_than_two_pages_are_held_at_once() -> None:
+    class Raw(dict[str, object]):
+        """An object that tells when it is gone."""
+
+    held: list[weakref.ref[Raw]] = []
+    most = 0
+
+    class Long(ScriptedApi):
+        def pages(self, resource: Resource, *, labels: str) -> Iterator[Listing]:
+            nonlocal most
+            for number in range(20):
+                found = Raw(made(f"job-{number}", 1))
+                held.append(weakref.ref(found))
+                most = max(most, sum(one() is not None for one in held))
+                yield Listing((found,), "1")
+
+    api = Long()
+    following = Mirror(cast("KubeApi", api), JOBS, JobObject.read, labels="a=b", monotonic=time.monotonic)
+    following.start()
+    assert len(following.objects()) == 20
+    following.stop()
+    api.events.put(None)
+    assert most <= 3  # the one that is being made, and the two that its predecessors' loops still name
