@@ -44,9 +44,14 @@ def test_what_is_installed_is_whole_and_goes_without_a_trace(
 
 def test_another_image_replaces_the_job_and_the_same_values_do_not(helm: Helm, namespace: Namespace) -> None:
     place = f"--namespace={namespace.name}"
-    helm("install", "nightly", str(CHART), place, SWEEP, NOWHERE)
+    assert "is starting" in helm("install", "nightly", str(CHART), place, SWEEP, NOWHERE)
     (first,) = _jobs(namespace)
-    helm("upgrade", "nightly", str(CHART), place, SWEEP, NOWHERE)
+    said = helm("upgrade", "nightly", str(CHART), place, SWEEP, NOWHERE)
+    assert _jobs(namespace) == [first]
+    assert f"Nothing changed, so job/{first} " in said
+    assert "is starting" not in said
+    namespace.kubectl("delete", "job", first)  # as the notes say
+    assert "is starting" in helm("upgrade", "nightly", str(CHART), place, SWEEP, NOWHERE)
     assert _jobs(namespace) == [first]
     helm("upgrade", "nightly", str(CHART), place, SWEEP, NOWHERE, "--set=cluster.image=other:1")
     namespace.kubectl("wait", "--for=delete", f"job/{first}", "--timeout=60s")

@@ -120,13 +120,6 @@ def test_helm_test_passes(installed: Installed) -> None:
     assert "Succeeded" in installed.release.helm("test", "nightly", installed.release.place, "--timeout=5m")
 
 
-def test_an_upgrade_with_nothing_changed_starts_nothing_and_says_so(stage: Stage, installed: Installed) -> None:
-    said = installed.release("upgrade", stage.write_spec())
-    assert controllers(installed.release.namespace) == [installed.controller]
-    assert f"Nothing changed, so job/{installed.controller} " in said
-    assert "is starting" not in said
-
-
 def test_an_upgrade_with_a_wider_grid_runs_only_what_is_new_and_uninstall_leaves_nothing_but_the_store(
     stage: Stage, installed: Installed
 ) -> None:
