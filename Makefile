@@ -55,7 +55,7 @@ test: lint ## lint, then all tests but those that need a cluster
 # Each worker boots a cluster of its own; with LORASWEEP_TEST_CLUSTER=standing take CLUSTER_WORKERS=0, or they share its GPUs.
 test-cluster: setup ## the tests that need a Kubernetes cluster: they bring up a real one; as root, on Linux
 	@PYTHONPATH=tests .venv/bin/python -m cluster build
-	.venv/bin/pytest tests/cluster -o timeout_func_only=true -n $(CLUSTER_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	.venv/bin/pytest tests/cluster -o timeout_func_only=true -n $(CLUSTER_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 cluster-up: setup ## leave a cluster standing, and say how kubectl reaches it
 	@PYTHONPATH=tests .venv/bin/python -m cluster up

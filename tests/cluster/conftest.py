@@ -13,16 +13,6 @@ from cluster.binaries import schemas as built_schemas
 from cluster.charted import OPERATOR_VALUES, SWEEP, spec_option
 from cluster.helm import Helm
 
-HERE = Path(__file__).resolve().parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file has one worker, as each boots a cluster of its own; and only one takes in the gigabytes of torch."""
-    for item in items:
-        if HERE in item.path.parents:
-            with_torch = "job_image" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("with torch" if with_torch else item.path.name))
-
 
 @pytest.fixture(scope="session", params=[4, 3], ids=["helm4", "helm3"])
 def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
