@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -69,6 +70,40 @@ def test_trials_go_on_while_the_api_server_cannot_be_reached_and_the_run_waits_a
     ended = sweep.finish(run)
     assert ended.code == 0, ended.stderr
     assert sweep.uids() == jobs
+    assert_promises(sweep, ALL)
+
+
+def test_a_second_ctrl_c_ends_a_controller_at_once_though_no_server_answers(
+    sweep: ClusterSweep, proxy: TcpProxy
+) -> None:
+    sweep.behaviours = {letter: ["gate"] for letter in ALL}
+    run = sweep.start()
+    pods = {sweep.until_running("A"), sweep.until_running("B")}
+    jobs = sweep.uids()
+    proxy.silence()
+    sweep.until_said(run, "waiting since 20")
+
+    def pressed_again() -> bool:
+        run.send_signal(signal.SIGINT)
+        return run.poll() is not None
+
+    wait_for("it to end", pressed_again, deadline_s=10.0)  # once would wait for an answer, for up to a minute
+    left = sweep.finish(run)
+    assert left.code in {130, -signal.SIGINT}, left.stderr  # pressed while it ended; a shell calls both 130
+    assert "lorasweep run: interrupted" in left.stderr
+    assert "Traceback" not in left.stderr
+    proxy.restore()
+    assert {pod["metadata"]["name"] for pod in sweep.pods("--field-selector=status.phase=Running")} == pods
+    assert sweep.uids() == jobs
+    sweep.end_lease()
+    again = sweep.start("--output", "json")
+    sweep.until_said(again, "3 trials")
+    sweep.open_gates()
+    sweep.until_running("C")
+    sweep.open_gates()
+    ended = sweep.finish(again)
+    assert ended.code == 0, ended.stderr
+    assert jobs.items() <= sweep.uids().items()
     assert_promises(sweep, ALL)
 
 
