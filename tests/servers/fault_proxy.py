@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from servers.door import Door
+
 DEADLINE_S = 60.0
 
 
@@ -81,10 +83,9 @@ class FaultProxy:
         self._lock = threading.Lock()
         self._planned: list[_Planned] = []
         self._address = address
-        self._listener = _listener(address, 0)
-        self.port: int = self._listener.getsockname()[1]
         self.seen: list[Seen] = []
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        self._door = Door(address, self._serve)
+        self.port = self._door.port
 
     @property
     def endpoint(self) -> str:
@@ -97,21 +98,10 @@ class FaultProxy:
 
     def go_down(self) -> None:
         """Refuse connections until `come_up`."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._door.close()
 
     def come_up(self) -> None:
-        self._listener = _listener(self._address, self.port)
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        self._door.open()
 
     def _serve(self, client: socket.socket) -> None:
         client.settimeout(DEADLINE_S)
@@ -161,10 +151,6 @@ def fault_proxy(upstream: str, *, address: str = "127.0.0.1") -> Iterator[FaultP
         yield proxy
     finally:
         proxy.go_down()
-
-
-def _listener(address: str, port: int) -> socket.socket:
-    return socket.create_server((address, port), backlog=128)
 
 
 @dataclass(frozen=True)

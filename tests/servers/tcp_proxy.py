@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from servers.door import Door
+
 __all__ = ["TcpProxy", "tcp_proxy"]
 
 _CONNECT_S = 10.0
@@ -24,9 +26,8 @@ class TcpProxy:
         self._flowing.set()
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self._begin(self._listener)
+        self._door = Door("127.0.0.1", self._serve)
+        self.port = self._door.port
 
     def silence(self) -> None:
         """Connections stay open, new ones are taken, and no byte passes any more until `restore`."""
@@ -34,9 +35,7 @@ class TcpProxy:
 
     def refuse(self) -> None:
         """Connections are reset, and new ones refused until `restore`."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._door.close()
         with self._lock:
             for end in self._ends:
                 with suppress(OSError):
@@ -46,25 +45,12 @@ class TcpProxy:
     def restore(self) -> None:
         """All is as it was; what was silent goes on where it stood."""
         self._flowing.set()
-        if self._listener.fileno() == -1:
-            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
-            self._begin(self._listener)
+        self._door.open()
 
     def close(self) -> None:
         """The end of the proxy."""
         self._flowing.set()
         self.refuse()
-
-    def _begin(self, listener: socket.socket) -> None:
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError), socket.create_connection(self._upstream, timeout=_CONNECT_S) as server:
