@@ -15,13 +15,16 @@ import pytest
 from servers.go_tool import MissingGoError
 from servers.s3_server import S3Bucket, new_bucket
 
+from cluster.binaries import helm as built_helm
 from cluster.cluster import Cluster, NoClusterError, boot, standing_cluster
 from cluster.folder import standing_folder
+from cluster.helm import Helm
 from cluster.images import BASE_IMAGE, Build, Images, cached_images
 from cluster.kubectl import Kubectl, KubectlError
 from cluster.namespace import Namespace
 from cluster.our_images import CONTROLLER_IMAGE, FAKE_JOB_IMAGE, JOB_IMAGE
 from cluster.prerequisites import MissingPrerequisiteError
+from cluster.release import Release
 from cluster.sweep import ClusterSweep, make_sweep
 
 USE = "LORASWEEP_TEST_CLUSTER"
@@ -106,22 +109,49 @@ def fake_job_image(cluster: Cluster, images: Images, controller_image: str) -> s
 
 
 @pytest.fixture
-def sweep(
+def any_sweep(
     cluster: Cluster,
     namespace: Namespace,
     cluster_bucket: S3Bucket,
-    fake_job_image: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[ClusterSweep]:
-    """Three trials that train nothing; their controller is a process beside the test, ended with it."""
+    """Three trials whose image is still to be set; their controller is a process beside the test, ended with it."""
     for name, value in cluster_bucket.server.environment().items():
         monkeypatch.setenv(name, value)
-    made = make_sweep(
-        tmp_path, namespace=namespace, bucket=cluster_bucket, kubeconfig=cluster.kubeconfig, image=fake_job_image
-    )
+    made = make_sweep(tmp_path, namespace=namespace, bucket=cluster_bucket, kubeconfig=cluster.kubeconfig)
     yield made
     made.end_all()
+
+
+@pytest.fixture
+def sweep(any_sweep: ClusterSweep, fake_job_image: str) -> ClusterSweep:
+    """Three trials that train nothing."""
+    any_sweep.settings["image"] = fake_job_image
+    return any_sweep
+
+
+@pytest.fixture
+def real(any_sweep: ClusterSweep, job_image: str) -> ClusterSweep:
+    """Three trials with the job's own image, which needs room for torch."""
+    any_sweep.settings["image"] = job_image
+    any_sweep.settings["resources"] |= {"cpu": "100m", "memory": "2Gi"}
+    return any_sweep
+
+
+@pytest.fixture
+def sweep_release(cluster: Cluster, sweep: ClusterSweep, controller_image: str) -> Release:
+    """A release of that sweep, to be installed by the test; the Secret with the keys is there."""
+    return Release(
+        helm=Helm(built_helm(os.environ, major=4), sweep.folder / "helm", cluster.kubeconfig),
+        namespace=sweep.namespace,
+        s3=sweep.bucket.server,
+        store=f"{sweep.bucket.uri}/sweeps",
+        job_image=str(sweep.settings["image"]),
+        controller_image=controller_image,
+        folder=sweep.folder,
+        trial_env={"FAKE_JOB": "{}", "FAKE_JOB_NUMBER": "1"},
+    )
 
 
 def _built(cluster: Cluster, images: Images, build: Build) -> str:
@@ -156,6 +186,7 @@ def _told(kubectl: Kubectl) -> str:
 
 __all__ = [
     "Namespace",
+    "any_sweep",
     "base_image",
     "cluster",
     "cluster_bucket",
@@ -165,5 +196,7 @@ __all__ = [
     "job_image",
     "namespace",
     "new_namespace",
+    "real",
     "sweep",
+    "sweep_release",
 ]

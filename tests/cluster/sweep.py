@@ -250,7 +250,7 @@ class ClusterSweep:
         return process
 
 
-def make_sweep(folder: Path, *, namespace: Namespace, bucket: S3Bucket, kubeconfig: Path, image: str) -> ClusterSweep:
+def make_sweep(folder: Path, *, namespace: Namespace, bucket: S3Bucket, kubeconfig: Path) -> ClusterSweep:
     """A sweep whose model and rows are in the bucket, and a Secret with the bucket's keys in the namespace."""
     model = put_folder(bucket, write_model(folder / "model"), "model")
     rows = put_folder(bucket, write_rows(folder / "rows"), "rows")
@@ -264,7 +264,6 @@ def make_sweep(folder: Path, *, namespace: Namespace, bucket: S3Bucket, kubeconf
         bucket,
         kubeconfig,
         settings={
-            "image": image,
             "image_pull_policy": "Never",
             "resources": {"cpu": "50m", "memory": "256Mi", "ephemeral_storage": "64Mi", "shared_memory": "16Mi"},
             "s3": {"secret": SECRET, "endpoint": bucket.server.endpoint, "region": bucket.server.region},

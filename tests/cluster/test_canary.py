@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from servers.s3_server import S3Bucket
-
-from cluster.cluster import Cluster
-from cluster.namespace import Namespace
-from cluster.sweep import ClusterSweep, Ended, make_sweep
+from cluster.sweep import ClusterSweep, Ended
 from cluster.waiting import wait_for
 
 CANARY = "--selector=lorasweep.io/canary"
-TORCH = {"cpu": "100m", "memory": "1500Mi", "ephemeral_storage": "64Mi", "shared_memory": "16Mi"}
-
-
-@pytest.fixture
-def real(
-    cluster: Cluster,
-    namespace: Namespace,
-    cluster_bucket: S3Bucket,
-    job_image: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[ClusterSweep]:
-    """A sweep whose pods are of the job's own image."""
-    for name, value in cluster_bucket.server.environment().items():
-        monkeypatch.setenv(name, value)
-    made = make_sweep(
-        tmp_path, namespace=namespace, bucket=cluster_bucket, kubeconfig=cluster.kubeconfig, image=job_image
-    )
-    made.settings["resources"] = TORCH
-    yield made
-    made.end_all()
 
 
 def preflight(sweep: ClusterSweep, *more: str) -> Ended:

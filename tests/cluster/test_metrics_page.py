@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from cluster.binaries import helm as built_helm
-from cluster.cluster import Cluster
 from cluster.controllers import controllers, wait_for_end
-from cluster.helm import Helm
 from cluster.metrics_page import page_at_the_end
 from cluster.release import Release
 from cluster.sweep import ClusterSweep
@@ -16,20 +11,10 @@ MIB = 2**20
 
 
 def test_a_controller_can_be_read_after_its_last_trial_and_names_no_trial(
-    cluster: Cluster, sweep: ClusterSweep, controller_image: str
+    sweep_release: Release, sweep: ClusterSweep
 ) -> None:
-    release = Release(
-        helm=Helm(built_helm(os.environ, major=4), sweep.folder / "helm", cluster.kubeconfig),
-        namespace=sweep.namespace,
-        s3=sweep.bucket.server,
-        store=f"{sweep.bucket.uri}/sweeps",
-        job_image=str(sweep.settings["image"]),
-        controller_image=controller_image,
-        folder=sweep.folder,
-        trial_env={"FAKE_JOB": "{}", "FAKE_JOB_NUMBER": "1"},
-    )
     spec, _ = sweep.write()
-    release("install", spec, "--set=metrics.enabled=true,metrics.linger_s=15")
+    sweep_release("install", spec, "--set=metrics.enabled=true,metrics.linger_s=15")
     (controller,) = controllers(sweep.namespace)
     seen = page_at_the_end(sweep.namespace, controller, trials=3)
     creates = [

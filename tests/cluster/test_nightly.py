@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from cluster.binaries import helm as built_helm
-from cluster.cluster import Cluster
 from cluster.controllers import controllers, log_of, wait_for_end
-from cluster.helm import Helm
 from cluster.release import Release
 from cluster.sweep import ClusterSweep
 from cluster.waiting import wait_for
@@ -19,21 +13,6 @@ from job.store import Keys, open_store
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 RUN_NAME = re.compile(r"[0-9]{8}-[0-9]{4}z")
-
-
-@pytest.fixture
-def release(cluster: Cluster, sweep: ClusterSweep, controller_image: str) -> Release:
-    """Not installed yet; the Secret with the keys is there."""
-    return Release(
-        helm=Helm(built_helm(os.environ, major=4), sweep.folder / "helm", cluster.kubeconfig),
-        namespace=sweep.namespace,
-        s3=sweep.bucket.server,
-        store=f"{sweep.bucket.uri}/sweeps",
-        job_image=str(sweep.settings["image"]),
-        controller_image=controller_image,
-        folder=sweep.folder,
-        trial_env={"FAKE_JOB": "{}", "FAKE_JOB_NUMBER": "1"},
-    )
 
 
 def _runs(release: Release) -> dict[str, bool]:
@@ -46,8 +25,9 @@ def _runs(release: Release) -> dict[str, bool]:
 
 
 def test_a_run_of_the_schedule_is_called_by_its_minute_and_a_run_by_hand_by_when_it_was_made(
-    release: Release, sweep: ClusterSweep
+    sweep_release: Release, sweep: ClusterSweep
 ) -> None:
+    release = sweep_release
     namespace = release.namespace
     spec, _ = sweep.write()
     release("install", spec, "--set=schedule.cron=* * * * *")
@@ -72,7 +52,8 @@ def test_a_run_of_the_schedule_is_called_by_its_minute_and_a_run_by_hand_by_when
     assert _runs(release) == runs
 
 
-def test_a_nightly_run_with_a_failed_trial_fails_its_job_at_once(release: Release, sweep: ClusterSweep) -> None:
+def test_a_nightly_run_with_a_failed_trial_fails_its_job_at_once(sweep_release: Release, sweep: ClusterSweep) -> None:
+    release = sweep_release
     spec, _ = sweep.write()
     release.trial_env["FAKE_JOB"] = '{"B": ["80"]}'
     release("install", spec, "--set=schedule.cron=30 2 * * *")

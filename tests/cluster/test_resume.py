@@ -20,23 +20,21 @@ EVERY = 20
 
 
 @pytest.fixture
-def real(sweep: ClusterSweep, job_image: str, tiny_gpt2_folder: Path, tmp_path: Path) -> ClusterSweep:
-    """One trial of the tiny model, with the real image."""
-    stage = make_stage(sweep.bucket, tmp_path / "stage", model=tiny_gpt2_folder)
+def one_trial(real: ClusterSweep, tiny_gpt2_folder: Path, tmp_path: Path) -> ClusterSweep:
+    """One trial of the tiny model, long enough to be cut."""
+    stage = make_stage(real.bucket, tmp_path / "stage", model=tiny_gpt2_folder)
     trial: dict[str, Any] = {**stage.spec["trial"], "prompt": "v1"}
     trial["lora"] = {**trial["lora"], "r": 8}
     trial["training"] = {"max_steps": STEPS, "per_device_train_batch_size": 2, "learning_rate": 5e-4}
-    sweep.spec = {
+    real.spec = {
         **stage.spec,
         "name": "demo",
         "trial": trial,
         "vary": {"seeds": [0], "baselines": []},
         "execution": {"gpus": 1, "checkpoint_every": EVERY},
     }
-    sweep.settings["image"] = job_image
-    sweep.settings["resources"] = {"cpu": "100m", "memory": "2Gi", "ephemeral_storage": "64Mi", "shared_memory": "16Mi"}
-    sweep.settings["grace_period_s"] = 60
-    return sweep
+    real.settings["grace_period_s"] = 60
+    return real
 
 
 def _result(store: Store) -> Result:
@@ -50,22 +48,25 @@ def _digests(store: Store) -> dict[str, str]:
     return {name: store.sha256(Keys.attempt_file(result.trial_id, result.attempt, name)) for name in names}
 
 
-def test_an_evicted_trial_resumes_from_its_checkpoint_to_the_same_bytes(real: ClusterSweep) -> None:
-    straight = real.run("--run", "straight")
+def test_an_evicted_trial_resumes_from_its_checkpoint_to_the_same_bytes(one_trial: ClusterSweep) -> None:
+    straight = one_trial.run("--run", "straight")
     assert straight.code == 0, straight.stderr
-    process = real.start("--output", "json")
-    first = real.until_running("A")
-    wait_for("a whole checkpoint", lambda: _checkpoints(real.store), deadline_s=120.0)
-    evict(real, first)
-    ended = real.finish(process)
+    process = one_trial.start("--output", "json")
+    first = one_trial.until_running("A")
+    wait_for("a whole checkpoint", lambda: _checkpoints(one_trial.store), deadline_s=120.0)
+    evict(one_trial, first)
+    ended = one_trial.finish(process)
     assert ended.code == 0, ended.stderr
-    uncut = open_store(real.run_uri.removesuffix("main") + "straight")
-    assert _result(real.store).attempt != _result(uncut).attempt
-    assert [pod["metadata"]["name"] for pod in real.pods() if pod["metadata"]["name"] == first] == []
-    assert _digests(real.store) == _digests(uncut)
-    (resumed,) = (job for job in real.jobs() if job["metadata"]["annotations"].get("lorasweep.io/disrupted"))
+    uncut = open_store(one_trial.run_uri.removesuffix("main") + "straight")
+    assert _result(one_trial.store).attempt != _result(uncut).attempt
+    uid = _result(one_trial.store).attempt
+    (second,) = (pod["metadata"]["name"] for pod in one_trial.pods() if pod["metadata"]["uid"] == uid)
+    said = one_trial.namespace.kubectl("logs", second)
+    assert "resuming after step" in said, said  # or it began anew, which gives the same bytes
+    assert _digests(one_trial.store) == _digests(uncut)
+    (resumed,) = (job for job in one_trial.jobs() if job["metadata"]["annotations"].get("lorasweep.io/disrupted"))
     assert resumed["status"]["succeeded"] == 1
-    assert_promises(real, {"A": "succeeded"})
+    assert_promises(one_trial, {"A": "succeeded"})
 
 
 def _checkpoints(store: Store) -> list[str]:
