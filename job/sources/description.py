@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from job.contract.errors import ConfigurationError
 from job.sources import hub
 from job.sources.hashes import HashCache
 from job.sources.listing import FolderListing, Listing, StoreListing
-from job.sources.model_files import model_files
+from job.sources.model_files import json_object, model_files
 
 __all__ = ["ModelDescription", "describe_model"]
 
@@ -44,7 +43,7 @@ def describe_model(source: Source, *, cache: Path) -> ModelDescription:
         else FolderListing(Path(source.location), hashes=hashes)
     )
     names = [name for name in model_files(listing) if name.endswith(".safetensors")]
-    config = _config(listing.read(_CONFIG, limit_bytes=_LIMIT_BYTES), place=listing.place)
+    config = json_object(listing.read(_CONFIG, limit_bytes=_LIMIT_BYTES), name=f"{listing.place}/{_CONFIG}")
     return ModelDescription(config, sum(listing.size_bytes(name) for name in names))
 
 
@@ -62,14 +61,4 @@ def _of_hub(repo: str, *, commit: str) -> ModelDescription:
         body = (folder / _CONFIG).read_bytes()
     except OSError as err:
         raise ConfigurationError(f"model {repo!r} has no {_CONFIG}: {err.strerror or err}") from err
-    return ModelDescription(_config(body, place=repo), weight_bytes)
-
-
-def _config(body: bytes, *, place: str) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as err:
-        raise ConfigurationError(f"{place}/{_CONFIG} is not JSON: {err}; fetch the model again") from err
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{place}/{_CONFIG} holds a {type(found).__name__}, not an object")
-    return found
+    return ModelDescription(json_object(body, name=f"{repo}/{_CONFIG}"), weight_bytes)

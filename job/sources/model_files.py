@@ -16,7 +16,7 @@ from typing import Any
 from job.contract.errors import ConfigurationError
 from job.sources.listing import Listing, is_inside
 
-__all__ = ["MODEL_PATTERNS", "check_weights", "model_files"]
+__all__ = ["MODEL_PATTERNS", "check_weights", "json_object", "model_files"]
 
 _INDEX = "model.safetensors.index.json"
 _TOKENIZERS = (
@@ -113,13 +113,17 @@ def _weights(listing: Listing, names: set[str]) -> set[str]:
 
 
 def _json_object(listing: Listing, name: str) -> dict[str, Any]:
-    body = listing.read(name, limit_bytes=_JSON_LIMIT_BYTES)
+    return json_object(listing.read(name, limit_bytes=_JSON_LIMIT_BYTES), name=f"{listing.place}/{name}")
+
+
+def json_object(body: bytes, *, name: str) -> dict[str, Any]:
+    """The object that a model's file `name` holds. Raises ConfigurationError."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as err:
-        raise ConfigurationError(f"{listing.place}/{name} is not JSON: {err}; fetch the model again") from err
+        raise ConfigurationError(f"{name} is not JSON: {err}; fetch the model again") from err
     if not isinstance(found, dict):
-        raise ConfigurationError(f"{listing.place}/{name} holds a {type(found).__name__}, not an object")
+        raise ConfigurationError(f"{name} holds a {type(found).__name__}, not an object")
     return found
 
 
