@@ -23,10 +23,7 @@ def run_pause(args: argparse.Namespace) -> int:
 
     Raises SpecError for a run that was stopped.
     """
-    target = open_target(args.target, store=args.store, run=args.run, errand=Errand("pause"))
-    before = change_state(target.store, now=datetime.now(UTC), given="running", to="paused")
-    if before == "stopped":
-        raise SpecError(_stopped(target))
+    target, before = _changed(args, Errand("pause"), given="running", to="paused")
     presence = presence_on(target.naming.run_uri)
     situation = situation_of(target, observed=presence.observed)
     statuses = states(situation)
@@ -42,10 +39,7 @@ def run_resume(args: argparse.Namespace) -> int:
 
     Raises SpecError for a run that was stopped.
     """
-    target = open_target(args.target, store=args.store, run=args.run, errand=Errand("resume"))
-    before = change_state(target.store, now=datetime.now(UTC), given="paused", to="running")
-    if before == "stopped":
-        raise SpecError(_stopped(target))
+    target, before = _changed(args, Errand("resume"), given="paused", to="running")
     controller = presence_on(target.naming.run_uri).controller
     if args.output == "json":
         deliver_json({"was": before, "now": "running", "controller": controller})
@@ -58,8 +52,13 @@ def _ids(statuses: dict[str, TrialStatus], *among: str) -> list[str]:
     return [trial_id for trial_id, status in statuses.items() if status.state in wanted]
 
 
-def _stopped(target: Target) -> str:
-    return f"{target.naming.run_uri} was stopped, not paused; `{target.begin}` goes on with it"
+def _changed(args: argparse.Namespace, errand: Errand, *, given: RunState, to: RunState) -> tuple[Target, RunState]:
+    """The run that `args` names, whose wish is now `to` if it was `given`; and what it was. Raises SpecError."""
+    target = open_target(args.target, store=args.store, run=args.run, errand=errand)
+    before = change_state(target.store, now=datetime.now(UTC), given=given, to=to)
+    if before == "stopped":
+        raise SpecError(f"{target.naming.run_uri} was stopped, not paused; `{target.begin}` goes on with it")
+    return target, before
 
 
 def _resumed(target: Target, before: RunState) -> str:
