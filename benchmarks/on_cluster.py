@@ -59,11 +59,12 @@ def main() -> int:
         bucket = new_bucket(cluster.s3)
         os.environ.update(bucket.server.environment())
         stage = make_stage(bucket, Path(folder), model=write_tiny_gpt2(Path(folder) / "gpt2"))
+        version = json.loads(cluster.kubectl("version", "--output=json"))["serverVersion"]["gitVersion"]
         rows = [*_overhead(cluster, stage, trials=arguments.trials), *_first_step(cluster, stage)]
     sys.stdout.write(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
     )
-    sys.stdout.write(f"Python {platform.python_version()}, Kubernetes 1.37.2\n\n| quantity | value |\n|---|---|\n")
+    sys.stdout.write(f"Kubernetes {version}\n\n| quantity | value |\n|---|---|\n")
     sys.stdout.writelines(f"| {name} | {value} |\n" for name, value in rows)
     return 0
 
