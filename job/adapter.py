@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from job.contract.config import LoraOptions
 from job.contract.errors import ConfigurationError, ResultError
+from job.dropout import DropoutPlace, KeyedDropout
 from job.memory import memory_ran_out
 from job.random_state import seed_everything
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["add_adapter", "load_adapter", "save_adapter"]
+__all__ = ["add_adapter", "key_dropout", "load_adapter", "save_adapter"]
 
 _WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
@@ -47,6 +49,18 @@ def add_adapter(base: PreTrainedModel, *, lora: LoraOptions, seed: int) -> PeftM
         raise _no_target(base, f"target_modules {lora.target_modules!r}: {err}") from err
     _check_float32(model)
     return model
+
+
+def key_dropout(model: PeftModel) -> DropoutPlace:
+    """The place that the masks of `model`'s adapter depend on from now on; its owner says which rows come next."""
+    place = DropoutPlace()
+    for name, layer in model.get_base_model().named_modules():
+        if not isinstance(layer, LoraLayer):
+            continue
+        for adapter, dropout in layer.lora_dropout.items():
+            if isinstance(dropout, nn.Dropout):
+                layer.lora_dropout[adapter] = KeyedDropout(dropout.p, layer=name, place=place)
+    return place
 
 
 def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:

@@ -24,10 +24,11 @@ from job.memory import memory_is_ours
 from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder, chat_frame
 from job.publishing.card import model_card
-from job.reference.train import planned_steps, train
+from job.reference.train import train
 from job.reuse import fetch_adapter
 from job.seeds import streams
 from job.shared_cause import shared_by_all_trials
+from job.windows import planned_steps
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
@@ -20,15 +20,14 @@ from job.random_state import restored_afterwards, seed_everything
 from job.reference.collate import IGNORED, TokenRow, longest_rows, training_batch
 from job.reference.state import Saved, TrainParts, write_state
 from job.stopping import StopSignal
+from job.windows import Cadence
 
 if TYPE_CHECKING:
     from job.reference.trainer import ReferenceTrainer
 
-__all__ = ["Cadence", "Hooks", "TrainCallback", "probe", "undisturbed"]
+__all__ = ["Hooks", "TrainCallback", "probe", "undisturbed"]
 
 logger = logging.getLogger(__name__)
-
-_CHECKPOINTS_PER_RUN = 4
 
 
 @dataclass(frozen=True)
@@ -42,24 +41,6 @@ class Hooks:
     stop: StopSignal
 
 
-class Cadence(NamedTuple):
-    """When, in optimizer steps."""
-
-    total: int
-    per_epoch: int
-    eval_steps: int | None
-    checkpoint_every: int | None
-
-    def evaluates(self, step: int) -> bool:
-        """Whether an evaluation is due after `step`."""
-        return self.eval_steps is not None and step % self.eval_steps == 0
-
-    def saves(self, step: int) -> bool:
-        """Whether a checkpoint is due after `step`: every quarter of the run by default, and after the last step."""
-        every = self.checkpoint_every or math.ceil(self.total / _CHECKPOINTS_PER_RUN)
-        return step % every == 0 or step == self.total
-
-
 class TrainCallback(TrainerCallback):  # type: ignore[misc]  # transformers is untyped to mypy here
     """Trainer's hooks. `trainer` is set once it exists."""
 
@@ -70,6 +51,7 @@ class TrainCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         *,
         hooks: Hooks,
         cadence: Cadence,
+        updates_per_epoch: int,
         checkpoints: Checkpoints,
         saved: Saved | None,
         dropout_seed: int,
@@ -83,7 +65,7 @@ class TrainCallback(TrainerCallback):  # type: ignore[misc]  # transformers is u
         self._dropout_seed = dropout_seed
         self._pad_id = pad_id
         self._patience_s = patience_s
-        self._next_epoch = 0 if saved is None else saved.step // cadence.per_epoch
+        self._next_epoch = 0 if saved is None else saved.step // updates_per_epoch
         self.history: list[StepRecord] = [] if saved is None else list(saved.history)
 
     # The signatures are Trainer's; what it passes beyond the first three goes by name.

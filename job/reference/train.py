@@ -18,17 +18,18 @@ from job.contract.errors import ConfigurationError, ResultError
 from job.device import peak_bytes
 from job.memory import memory_is_ours
 from job.publishing.publish import STORE_PATIENCE_S
-from job.reference.callback import Cadence, Hooks, TrainCallback, undisturbed
+from job.reference.callback import Hooks, TrainCallback, undisturbed
 from job.reference.collate import TokenRow, longest_rows
 from job.reference.state import Saved, read_saved
-from job.reference.trainer import ReferenceTrainer, new_trainer, planned_steps, updates_per_epoch
+from job.reference.trainer import ReferenceTrainer, new_trainer
 from job.seeds import Streams
 from job.stopping import StopSignal
+from job.windows import Cadence, planned_steps, updates_per_epoch
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-__all__ = ["Trained", "planned_steps", "train"]
+__all__ = ["Trained", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,6 @@ def train(
         raise ConfigurationError("training.fp16 needs a CUDA device; set it to false, or use training.bf16")
     cadence = Cadence(
         total=planned_steps(len(rows), options),
-        per_epoch=updates_per_epoch(len(rows), options),
         eval_steps=options.eval_steps,
         checkpoint_every=execution.checkpoint_every,
     )
@@ -99,6 +99,7 @@ def train(
             evaluate=evaluate, on_step=on_step, save_extra=save_extra, on_checkpoint=on_checkpoint, stop=stop
         ),
         cadence=cadence,
+        updates_per_epoch=updates_per_epoch(len(rows), options),
         checkpoints=checkpoints,
         saved=saved,
         dropout_seed=seeds.dropout,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Iterator, Sequence, Sized
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,27 +13,16 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from job.adapter import key_dropout
 from job.contract.config import JobExecution, TrainingOptions
+from job.dropout import DropoutPlace, RowPlace
 from job.reference.collate import IGNORED, TokenRow, training_batch
 from job.seeds import Streams, row_order
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-__all__ = ["ReferenceTrainer", "RowOrder", "new_trainer", "planned_steps", "updates_per_epoch"]
-
-
-def updates_per_epoch(rows: int, options: TrainingOptions) -> int:
-    """Optimizer steps of one pass over `rows`; the last may have fewer rows, as in Trainer."""
-    batches = math.ceil(rows / options.per_device_train_batch_size)
-    return math.ceil(batches / options.gradient_accumulation_steps)
-
-
-def planned_steps(rows: int, options: TrainingOptions) -> int:
-    """Optimizer steps of the whole training."""
-    if options.max_steps is not None:
-        return options.max_steps
-    return math.ceil((options.num_train_epochs or 0) * updates_per_epoch(rows, options))
+__all__ = ["ReferenceTrainer", "RowOrder", "new_trainer"]
 
 
 class RowOrder(Sampler[int]):
@@ -57,8 +45,12 @@ class ReferenceTrainer(Trainer):  # type: ignore[misc]  # transformers is untype
     """Trainer with our row order and batches, and with the state of a resumed run left to its caller."""
 
     order: RowOrder
+    dropout_seed: int
+    _micro_batch: int = 0
     window_tokens: int
     """Non-padding tokens of the present accumulation window."""
+    dropout: DropoutPlace
+    """Told before each forward pass which rows it is about."""
     loss_is_scaled_for_ga = True  # Trainer's question: compute_loss divides by the targets of the whole window
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -78,6 +70,7 @@ class ReferenceTrainer(Trainer):  # type: ignore[misc]  # transformers is untype
     ) -> tuple[list[Any], int]:
         """Trainer's own window and its number of targets; counted before they go to the device, as are its tokens."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._micro_batch = 0
         self.window_tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
         return batches, sum(int(batch["labels"].ne(IGNORED).sum()) for batch in batches)
 
@@ -93,6 +86,7 @@ class ReferenceTrainer(Trainer):  # type: ignore[misc]  # transformers is untype
         What transformers' causal models compute with labels, but the head is applied to the positions that have a
         target: with a vocabulary of 50,000, logits over a whole prompt would be most of the memory.
         """
+        self._place_dropout(rows=len(inputs["input_ids"]))
         positions = inputs["positions"]
         arguments = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
         if self._selects_positions:
@@ -104,6 +98,13 @@ class ReferenceTrainer(Trainer):  # type: ignore[misc]  # transformers is untype
             logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )  # fmt: skip
         return summed / (num_items_in_batch or 1)
+
+    def _place_dropout(self, *, rows: int) -> None:
+        step = self.state.global_step
+        self.dropout.rows = tuple(
+            RowPlace(self.dropout_seed, step, self._micro_batch, row) for row in range(rows)
+        )  # fmt: skip
+        self._micro_batch += 1
 
     @cached_property
     def _selects_positions(self) -> bool:
@@ -138,6 +139,8 @@ def new_trainer(
     trainer.remove_callback(PrinterCallback)
     trainer.order = RowOrder(rows, order_seed=seeds.order)
     trainer.window_tokens = 0
+    trainer.dropout = key_dropout(model)
+    trainer.dropout_seed = seeds.dropout
     return trainer
 
 

@@ -13,15 +13,17 @@ from tiny_training import PAD, ROWS, Run, base_model, digest_of, lora, options
 from torch.nn.functional import log_softmax
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from job.adapter import add_adapter
+from job.adapter import add_adapter, key_dropout
 from job.contract.config import JobExecution, TrainingOptions
 from job.contract.documents import StepRecord
 from job.contract.errors import ConfigurationError, DivergedError, GpuMemoryError
+from job.dropout import DropoutPlace, RowPlace
 from job.prompts import EncodedRow
 from job.reference.callback import probe
 from job.reference.collate import training_batch
-from job.reference.trainer import ReferenceTrainer, new_trainer, planned_steps
+from job.reference.trainer import ReferenceTrainer, new_trainer
 from job.seeds import row_order, streams
+from job.windows import planned_steps
 
 
 def plain_loop(folder: Path, *, training: TrainingOptions, seed: int, **base: Any) -> list[tuple[float, float, float]]:
@@ -31,7 +33,8 @@ def plain_loop(folder: Path, *, training: TrainingOptions, seed: int, **base: An
     total = planned_steps(len(ROWS), training)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
-    torch.manual_seed(seeds.dropout)
+    torch.manual_seed(seeds.dropout)  # of the base model's own dropout
+    place = key_dropout(model)
     steps: list[tuple[float, float, float]] = []
     for epoch in range(total):
         order = row_order(len(ROWS), order_seed=seeds.order, epoch=epoch)
@@ -41,27 +44,38 @@ def plain_loop(folder: Path, *, training: TrainingOptions, seed: int, **base: An
             if len(steps) == total:
                 return steps
             rate = training.learning_rate * (total - len(steps)) / total
-            steps.append((*window_step(model, batches[at : at + window], optimizer=optimizer, rate=rate), rate))
+            chosen = batches[at : at + window]
+            rows = [
+                tuple(RowPlace(seeds.dropout, len(steps), number, row) for row in range(len(batch)))
+                for number, batch in enumerate(chosen)
+            ]
+            steps.append((*window_step(model, chosen, optimizer=optimizer, rate=rate, place=place, rows=rows), rate))
     return steps
 
 
 def window_step(
-    model: Any, batches: list[list[int]], *, optimizer: torch.optim.Optimizer, rate: float
+    model: Any,
+    batches: list[list[int]],
+    *,
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+    place: DropoutPlace,
+    rows: list[tuple[RowPlace, ...]],
 ) -> tuple[float, float]:
     targets = sum(len(ROWS[index].completion_ids) for batch in batches for index in batch)
     total = 0.0
-    for batch in batches:
-        rows = [ROWS[index] for index in batch]
-        width = max(len(row.prompt_ids) + len(row.completion_ids) for row in rows)
-        texts = [[*row.prompt_ids, *row.completion_ids] for row in rows]
+    for batch, place.rows in zip(batches, rows, strict=True):
+        chosen = [ROWS[index] for index in batch]
+        width = max(len(row.prompt_ids) + len(row.completion_ids) for row in chosen)
+        texts = [[*row.prompt_ids, *row.completion_ids] for row in chosen]
         ids = torch.tensor([text + [PAD] * (width - len(text)) for text in texts])
         mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts])
         surprise = log_softmax(model(input_ids=ids, attention_mask=mask).logits, dim=-1)
         loss = -torch.stack(
             [
                 surprise[row, position - 1, texts[row][position]]
-                for row in range(len(rows))
-                for position in range(len(rows[row].prompt_ids), len(texts[row]))
+                for row in range(len(chosen))
+                for position in range(len(chosen[row].prompt_ids), len(texts[row]))
             ]
         ).sum()
         torch.autograd.backward(loss / targets)

@@ -15,10 +15,10 @@ from tiny_training import TRIAL, Run, options
 from job.contract.config import JobExecution
 from job.contract.documents import StepRecord
 from job.contract.errors import StoppedError, TransientError
-from job.reference.callback import Cadence
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
+from job.windows import Cadence
 
 EVERY_STEP = JobExecution(checkpoint_every=1)
 TRAINING = options(eval_steps=2)
@@ -239,7 +239,7 @@ def test_a_full_scratch_disk_names_the_file_and_the_free_bytes(
 def test_a_checkpoint_is_due_every_quarter_and_after_the_last_step(
     total: int, every: int | None, steps: list[int]
 ) -> None:
-    cadence = Cadence(total=total, per_epoch=2, eval_steps=None, checkpoint_every=every)
+    cadence = Cadence(total=total, eval_steps=None, checkpoint_every=every)
     assert [step for step in range(1, total + 1) if cadence.saves(step)] == steps
 
 
