@@ -94,8 +94,9 @@ class ReferenceTrainer(Trainer):  # type: ignore[misc]  # transformers is untype
         else:
             logits = model(**arguments).logits[:, positions]
         targets = inputs["labels"][:, positions + 1]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         summed = cross_entropy(
-            logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )  # fmt: skip
         return summed / (num_items_in_batch or 1)
 

@@ -1,0 +1,76 @@
+"""What a target layer adds for each lane: y = base(x) + drop(x) @ down @ up * scale, all lanes in two batched products.
+
+The base model is left as it is; its target layers get forward hooks for as long as lanes are trained or scored on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from job.dropout import RowPlace, dropped, layer_key
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+    from transformers import PreTrainedModel
+
+    from job.lanes.stack import Stack
+
+__all__ = ["Lanes"]
+
+
+class Lanes:
+    """The adapters of `stack`, attached to a base model."""
+
+    def __init__(self, model: PreTrainedModel, stack: Stack) -> None:
+        self._stack = stack
+        self._lane: slice = slice(None)
+        self._rows: Sequence[RowPlace | None] = ()
+        self._handles = [self._hook(module, name) for name, module in model.named_modules() if name in stack.slots]
+
+    def detach(self) -> None:
+        """The base model is as it was."""
+        for handle in self._handles:
+            handle.remove()
+
+    @contextmanager
+    def training(self, rows: Sequence[RowPlace | None]) -> Iterator[None]:
+        """Inside, a forward pass has the same number of rows for every lane, lane after lane, and drops theirs."""
+        self._rows = rows
+        try:
+            yield
+        finally:
+            self._rows = ()
+
+    @contextmanager
+    def only(self, lane: int) -> Iterator[None]:
+        """Inside, every row of a forward pass is of this lane."""
+        self._lane = slice(lane, lane + 1)
+        try:
+            yield
+        finally:
+            self._lane = slice(None)
+
+    def _hook(self, module: torch.nn.Module, name: str) -> RemovableHandle:
+        return module.register_forward_hook(partial(self._add, name, layer_key(name)))
+
+    def _add(
+        self, name: str, layer: int, module: torch.nn.Module, args: tuple[Any, ...], result: torch.Tensor
+    ) -> torch.Tensor:
+        stack, lane = self._stack, self._lane
+        down, up, scale = stack.downs[name], stack.ups[name], stack.scales[name]
+        if lane != slice(None):
+            down, up, scale = down[lane], up[lane], scale[lane]
+        x = args[0].to(down.dtype)
+        if self._rows:
+            of_each = len(self._rows) // stack.lanes
+            ratios = [ratio for ratio in stack.ratios for _ in range(of_each)]
+            if any(ratios):
+                x = dropped(x, rows=self._rows, ratios=ratios, layer=layer)
+        update = torch.bmm(torch.bmm(x.reshape(len(down), -1, x.shape[-1]), down), up)
+        update = update * scale.to(update.dtype)
+        return (result + update.view(result.shape)).to(result.dtype)
