@@ -43,6 +43,7 @@ def run_validate(args: argparse.Namespace) -> int:
 def run_plan(args: argparse.Namespace) -> int:
     """Say what `lorasweep run` with the same arguments would do; writes nothing."""
     from controller.cli.target import naming_of
+    from controller.planning.group import DEFAULT_TRIALS_PER_JOB
     from controller.planning.outlook import outlook_of
     from controller.planning.outlook_text import outlook_text
     from controller.planning.pins import check_pins
@@ -52,7 +53,14 @@ def run_plan(args: argparse.Namespace) -> int:
     loaded = load_spec(args.spec)
     naming = naming_of(loaded.spec, store=args.store, run=args.run)
     store = open_store(naming.run_uri)
-    preview = preview_plan(store, loaded, run=naming.run, repin=args.repin, now=lambda: datetime.now(UTC))
+    preview = preview_plan(
+        store,
+        loaded,
+        run=naming.run,
+        repin=args.repin,
+        trials_per_job=DEFAULT_TRIALS_PER_JOB[args.backend],
+        now=lambda: datetime.now(UTC),
+    )
     outlook = outlook_of(
         loaded.spec, preview, store=store, naming=naming, slots=_slots(loaded.spec, backend=args.backend)
     )

@@ -15,6 +15,7 @@ from controller.cli.site import cluster_of, run_name_of
 from controller.cli.target import naming_of
 from controller.interrupts import Interrupts
 from controller.names import Naming
+from controller.planning.group import DEFAULT_TRIALS_PER_JOB
 from controller.planning.largest import largest_submission
 from controller.planning.memory import estimate_text, largest_estimate
 from controller.planning.model_shape import model_shape
@@ -73,7 +74,14 @@ class _Look:
         found = list(check_store(store, nonce=secrets.token_hex(8), now=_now))
         yield from found
         try:
-            plan = preview_plan(store, self.loaded, run=self.naming.run, repin=self.args.repin, now=_now).plan
+            plan = preview_plan(
+                store,
+                self.loaded,
+                run=self.naming.run,
+                repin=self.args.repin,
+                trials_per_job=DEFAULT_TRIALS_PER_JOB[self.args.backend],
+                now=_now,
+            ).plan
         except SweepError as err:
             yield failure("sources", err)
             return

@@ -24,6 +24,7 @@ from controller.clock import steady_clock
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
 from controller.names import Naming
+from controller.planning.group import DEFAULT_TRIALS_PER_JOB, part_of
 from controller.planning.largest import largest_submission
 from controller.planning.pins import check_pins
 from controller.planning.plan import open_plan
@@ -41,7 +42,7 @@ from controller.terminal import Display, display_on_stderr
 from controller.watchers import Watchers
 from job.contract.checks import refused, warnings
 from job.contract.config import Provenance, Request
-from job.contract.documents import Group, Plan
+from job.contract.documents import Plan
 from job.contract.errors import ExitCode, StoppedError
 from job.store import Keys, Store, open_store
 from job.store.preflight import check_store
@@ -122,7 +123,14 @@ class SweepRun:
         with self.site.led():
             store = open_store(self.naming.run_uri)
             _check_store(store)
-            plan = open_plan(store, self.loaded, run=self.naming.run, repin=self.repin, now=_now)
+            plan = open_plan(
+                store,
+                self.loaded,
+                run=self.naming.run,
+                repin=self.repin,
+                trials_per_job=DEFAULT_TRIALS_PER_JOB[self.site.kind],
+                now=_now,
+            )
             reader = LedgerReader(store, plan)
             if self._is_open(plan, reader):
                 check_pins(plan, self.loaded)
@@ -184,8 +192,7 @@ class SweepRun:
         provenance, earlier = _provenance(), earlier_adapters(store, plan)
 
         def make_request(trial_ids: tuple[str, ...], adapters: Mapping[str, str]) -> Request:
-            group = Group(group_id="-".join(trial_ids[:1]), trial_ids=trial_ids)
-            found = {**earlier, **adapters}
+            found, group = {**earlier, **adapters}, part_of(plan, trial_ids)
             return request_of(self.loaded.spec, plan, group, provenance=provenance, adapters=found)
 
         return make_request

@@ -11,20 +11,32 @@ Limits
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller.planning.model_shape import Linear, ModelShape
 from job.contract.config import JobExecution, LoraOptions, PlannedTrial, TrialConfig
 
-__all__ = ["ROW_TOKENS", "Largest", "MemoryEstimate", "estimate_memory", "estimate_text", "largest_estimate"]
+__all__ = [
+    "DTYPE_BYTES",
+    "ROW_TOKENS",
+    "TRAINED_BYTES",
+    "Largest",
+    "MemoryEstimate",
+    "adapter_bytes",
+    "block_bytes",
+    "estimate_memory",
+    "estimate_text",
+    "largest_estimate",
+    "targets_of",
+]
 
 ROW_TOKENS = 1024
 _FLOAT = 4
-_DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 # Parameter, gradient and AdamW's two means, all in float32 (job/adapter.py, optim: adamw_torch).
-_TRAINED_BYTES = 16
+TRAINED_BYTES = 16
 # NF4 with double quantization: 4 bits, and 0.127 for its constants (Dettmers et al. 2023, sec. 3).
 _FOUR_BITS_BYTES = 4.127 / 8
 # Keys and values of the prompts are kept for the loss and copied when a text grows (job/evaluation/prompt_cache.py).
@@ -90,7 +102,7 @@ def estimate_text(largest: Largest) -> str:
 def estimate_memory(config: TrialConfig, *, shape: ModelShape, execution: JobExecution) -> MemoryEstimate:
     """The peak of one trial that asks a model."""
     tokens = min(ROW_TOKENS, shape.context)
-    stored = _DTYPE_BYTES[config.model.dtype]
+    stored = DTYPE_BYTES[config.model.dtype]
     training, lora = config.training, config.lora
     weights = _weights(shape, stored=stored, four_bits=config.model.load_in_4bit)
     generation = _generation(config, shape=shape, rows=execution.eval_batch_size, tokens=tokens, stored=stored)
@@ -102,7 +114,7 @@ def estimate_memory(config: TrialConfig, *, shape: ModelShape, execution: JobExe
     return MemoryEstimate(
         row_tokens=tokens,
         weights=weights,
-        adapter=_TRAINED_BYTES * _trained_parameters(lora, shape=shape),
+        adapter=TRAINED_BYTES * _trained_parameters(lora, shape=shape),
         activations=_activations(
             _Pass(rows=rows, tokens=tokens, computed=computed, casts=autocast and stored != computed),
             lora=lora,
@@ -126,12 +138,12 @@ def _weights(shape: ModelShape, *, stored: int, four_bits: bool) -> float:
 
 def _trained_parameters(lora: LoraOptions, *, shape: ModelShape) -> int:
     """A (r, in) and B (out, r) for each adapted layer (Hu et al. 2021, sec. 4.1), and modules trained in full."""
-    adapted = sum(lora.r * (linear.inputs + linear.outputs) for linear in _targets(lora, shape)) * shape.layers
+    adapted = sum(lora.r * (linear.inputs + linear.outputs) for linear in targets_of(lora, shape)) * shape.layers
     whole = {"embed_tokens", "wte", "lm_head"}.intersection(lora.modules_to_save or ())
     return adapted + len(whole) * shape.vocabulary * shape.hidden
 
 
-def _targets(lora: LoraOptions, shape: ModelShape) -> tuple[Linear, ...]:
+def targets_of(lora: LoraOptions, shape: ModelShape) -> tuple[Linear, ...]:
     """The linear layers of a block that get an adapter."""
     wanted = lora.target_modules
     if wanted is None:  # for most families (TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING in peft.utils.constants)
@@ -156,7 +168,14 @@ class _Pass(NamedTuple):
 
 
 def _activations(run: _Pass, *, lora: LoraOptions, shape: ModelShape, checkpointing: bool) -> float:
-    block = run.rows * run.tokens * (_block_bytes(run, shape=shape) + _adapter_bytes(run, lora=lora, shape=shape))
+    each = block_bytes(shape, tokens=run.tokens, computed=run.computed) + adapter_bytes(
+        targets_of(lora, shape),
+        rank=lora.r,
+        drops=lora.lora_dropout > 0,
+        computed=run.computed,
+        width=2 if run.computed == 2 and run.casts else _FLOAT,
+    )
+    block = run.rows * run.tokens * each
     block += 2.0 * sum(linear.parameters for linear in shape.linears) if run.casts else 0.0
     if not checkpointing:
         return block * shape.layers
@@ -164,31 +183,34 @@ def _activations(run: _Pass, *, lora: LoraOptions, shape: ModelShape, checkpoint
     return block + shape.layers * run.rows * run.tokens * shape.hidden * run.computed
 
 
-def _block_bytes(run: _Pass, *, shape: ModelShape) -> float:
-    """Of a token in one block without an adapter. Frozen linear layers keep no input."""
+def block_bytes(shape: ModelShape, *, tokens: int, computed: int) -> float:
+    """Of a token in one block without an adapter, in rows of `tokens`, numbers being of `computed` bytes.
+
+    Frozen linear layers keep no input.
+    """
     # RMSNorm computes in float32 and keeps its input so; LayerNorm keeps it as it comes.
-    norms = 2 * shape.hidden * (_FLOAT if shape.is_gated else run.computed)
+    norms = 2 * shape.hidden * (_FLOAT if shape.is_gated else computed)
     # Scaled dot-product attention keeps queries, keys and values (repeated for grouped heads), its output, the
     # log-sum-exp of each head, and a row of the mask for each query.
-    attention = (4 * shape.query_width + run.tokens) * run.computed + shape.heads * _FLOAT
+    attention = (4 * shape.query_width + tokens) * computed + shape.heads * _FLOAT
     if shape.is_fused:  # the whole of queries, keys and values is kept besides, as keys and values are parts of it
-        attention += shape.query_width * run.computed
+        attention += shape.query_width * computed
     # gate, silu(gate) and up; or the four steps of GELU's approximation by tanh.
-    mlp = (3 if shape.is_gated else 4) * shape.inner * run.computed
+    mlp = (3 if shape.is_gated else 4) * shape.inner * computed
     return norms + attention + mlp
 
 
-def _adapter_bytes(run: _Pass, *, lora: LoraOptions, shape: ModelShape) -> float:
-    """Of a token in the adapters of one block: the input of A in A's dtype, after dropout, and the output of A."""
-    targets = _targets(lora, shape)
-    width = 2 if run.computed == 2 and run.casts else _FLOAT
-    dropped = lora.lora_dropout > 0
-    if run.computed == _FLOAT and not dropped:
+def adapter_bytes(targets: Collection[Linear], *, rank: int, drops: bool, computed: int, width: int) -> float:
+    """Of a token in the adapters of one block: the input of A as A reads it, after dropout, and the output of A.
+
+    Numbers are of `computed` bytes in the base model and of `width` in the adapters.
+    """
+    if computed == _FLOAT and not drops:
         inputs = sum({linear.shares: linear.inputs for linear in targets if linear.shares != "attention"}.values())
     else:  # cast or dropped for each layer by itself
         inputs = sum(linear.inputs for linear in targets)
-    mask = sum(linear.inputs for linear in targets) if dropped else 0  # one byte a number on CUDA
-    return inputs * width + mask + len(targets) * lora.r * width
+    mask = sum(linear.inputs for linear in targets) if drops else 0  # one byte a number on CUDA
+    return inputs * width + mask + len(targets) * rank * width
 
 
 def _target_tokens(config: TrialConfig) -> int:

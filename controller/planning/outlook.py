@@ -18,7 +18,7 @@ from job.contract.documents import Plan
 from job.contract.errors import ResultError
 from job.store import Keys, Store
 
-__all__ = ["Bounds", "Counts", "Outlook", "TrialOutlook", "outlook_of"]
+__all__ = ["Bounds", "Counts", "GroupOutlook", "Outlook", "TrialOutlook", "outlook_of"]
 
 TrialOutlookState = Literal["done", "new", "damaged"]
 # An object store answers in some ten milliseconds however many ask at once.
@@ -37,6 +37,20 @@ class TrialOutlook(Frozen):
     """`done`: a verified result exists; `damaged`: one that does not verify; `new`: none."""
     job: Text
     """The name of its first submission."""
+
+
+class GroupOutlook(Frozen):
+    """The trials of one Job."""
+
+    job: Text
+    """The name of its first submission."""
+    engine: Literal["reference", "lanes"]
+    lanes: Positive
+    """Trials that it holds; of `reference` one after the other."""
+    letters: tuple[Text, ...]
+    """Of its trials."""
+    why: Text
+    """Why this engine and these trials; empty where an earlier release planned them."""
 
 
 class Counts(Frozen):
@@ -83,11 +97,13 @@ class Outlook(Frozen):
     """Whether the run has this plan already."""
     model: Source
     data: Source
-    engine: Literal["reference", "lanes"]
+    engines: tuple[Literal["reference", "lanes"], ...]
+    """Those in use."""
     counts: Counts
     bounds: Bounds
     duplicates: tuple[Text, ...]
     warnings: tuple[Text, ...]
+    groups: tuple[GroupOutlook, ...]
     trials: tuple[TrialOutlook, ...]
 
 
@@ -116,12 +132,27 @@ def outlook_of(spec: SweepSpec, preview: Preview, *, store: Store, naming: Namin
         stored=preview.stored,
         model=plan.model,
         data=plan.data,
-        engine="reference",
+        engines=tuple(sorted({group.engine for group in plan.groups})),
         counts=_counts(spec, plan, states),
         bounds=_bounds(spec, plan, states, slots=slots),
         duplicates=plan.duplicates,
         warnings=(*slot_warnings(spec.execution, slots=slots), *plan.warnings),
+        groups=_groups(plan, naming),
         trials=trials,
+    )
+
+
+def _groups(plan: Plan, naming: Naming) -> tuple[GroupOutlook, ...]:
+    letters = {trial.trial_id: trial.letter for trial in plan.trials}
+    return tuple(
+        GroupOutlook(
+            job=naming.submission(group.trial_ids, 1),
+            engine=group.engine,
+            lanes=len(group.trial_ids),
+            letters=tuple(letters[trial_id] for trial_id in group.trial_ids),
+            why=group.why,
+        )
+        for group in plan.groups
     )
 
 

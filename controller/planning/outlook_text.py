@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from controller.planning.outlook import Bounds, Outlook
+from controller.planning.outlook import Bounds, GroupOutlook, Outlook
 
 __all__ = ["outlook_text"]
+
+_LISTED = 12
 
 
 def outlook_text(outlook: Outlook) -> str:
@@ -26,7 +28,8 @@ def _lines(outlook: Outlook) -> Iterator[str]:
     )
     damaged = f", {counts.damaged:,} with a damaged result (see `lorasweep retry`)" if counts.damaged else ""
     yield f"exist   {counts.done:,} with a result, {counts.new:,} to run{damaged}"
-    yield from _bound_lines(outlook.bounds, engine=outlook.engine)
+    yield from _bound_lines(outlook.bounds, engine=" and ".join(outlook.engines))
+    yield from _group_lines(outlook.groups)
     for label in outlook.duplicates:
         yield f"same    {label}: is a configuration already listed, and runs once"
     yield ""
@@ -42,6 +45,30 @@ def _bound_lines(bounds: Bounds, *, engine: str) -> Iterator[str]:
         f"bound   {_duration(bounds.wall_s)} at {bounds.trial_timeout_s:,.0f} s a trial and parallelism "
         f"{bounds.parallelism}; {bounds.gpu_hours:,.1f} GPU-hours{cost}"
     )
+
+
+def _group_lines(groups: Sequence[GroupOutlook]) -> Iterator[str]:
+    """Each Job of several trials by itself; the others by the reason that they are alone."""
+    alone: dict[tuple[str, str], list[str]] = {}
+    for group in groups:
+        if group.lanes > 1:
+            together = "together on one base model" if group.engine == "lanes" else "one after the other"
+            yield _group_line(group.engine, f"{_listed(group.letters)}: {group.lanes} {together}", group.why)
+        else:
+            alone.setdefault((group.engine, group.why), []).extend(group.letters)
+    for (engine, why), letters in alone.items():
+        yield _group_line(engine, f"{_listed(letters)}: one a Job", why)
+
+
+def _group_line(engine: str, said: str, why: str) -> str:
+    return f"group   {engine}, {said}" + (f" ({why})" if why else "")
+
+
+def _listed(letters: Sequence[str]) -> str:
+    """Each once, as the seeds of a configuration share theirs; of many the first."""
+    names = list(dict.fromkeys(letters))
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _table(outlook: Outlook) -> Iterator[str]:

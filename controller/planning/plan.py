@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from controller.planning.base_model import BaseModel, look_at_model
 from controller.planning.expand import Pins, expand
-from controller.planning.group import group
-from controller.planning.request import TRIALS_LIMIT_BYTES, request_of
+from controller.planning.group import Packing, TrialsPerJob, group
+from controller.planning.request import TRIALS_LIMIT_BYTES, execution_of, request_of
 from controller.spec.file import LoadedSpec, parse_spec
 from controller.stored import plan_keys, read_stored, read_stored_plan
 from job.contract.config import IDENTITY_VERSION
@@ -22,20 +23,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Preview", "earlier_plans", "make_plan", "open_plan", "preview_plan"]
 
+_UNSEEN = BaseModel()
 
-def make_plan(loaded: LoadedSpec, *, pins: Pins, earlier: Sequence[Plan], run: str, now: datetime) -> Plan:
+
+def make_plan(
+    loaded: LoadedSpec,
+    *,
+    pins: Pins,
+    earlier: Sequence[Plan],
+    run: str,
+    now: datetime,
+    model: BaseModel = _UNSEEN,
+    trials_per_job: TrialsPerJob = 1,
+) -> Plan:
     """The plan of `loaded` with these pins; groups of `earlier` plans are kept where their trials are still wanted.
+
+    `trials_per_job` is the backend's, for a spec without its own.
 
     Raises SpecError for too many trials, and for one whose request is too large.
     """
     spec = loaded.spec
     expansion = expand(spec, pins)
-    groups = group(
-        expansion.trials,
-        earlier=_groups(earlier),
-        trials_per_job=spec.execution.trials_per_job,
-        limit_bytes=TRIALS_LIMIT_BYTES,
+    packing = Packing(
+        trials_per_job=spec.execution.trials_per_job or trials_per_job,
+        model=model,
+        execution=execution_of(spec),
+        parallelism=spec.execution.parallelism,
+        gpus=spec.execution.gpus,
     )
+    groups = group(expansion.trials, packing=packing, earlier=_groups(earlier), limit_bytes=TRIALS_LIMIT_BYTES)
     plan = Plan(
         identity_version=IDENTITY_VERSION,
         spec_sha256=loaded.sha256,
@@ -53,12 +69,20 @@ def make_plan(loaded: LoadedSpec, *, pins: Pins, earlier: Sequence[Plan], run: s
     return plan
 
 
-def open_plan(store: Store, loaded: LoadedSpec, *, run: str, repin: bool = False, now: Callable[[], datetime]) -> Plan:
+def open_plan(
+    store: Store,
+    loaded: LoadedSpec,
+    *,
+    run: str,
+    repin: bool = False,
+    trials_per_job: TrialsPerJob = 1,
+    now: Callable[[], datetime],
+) -> Plan:
     """The run's plan for this spec: the stored one, or the one of `preview_plan`, which is now stored.
 
     Raises as `preview_plan` does.
     """
-    preview = preview_plan(store, loaded, run=run, repin=repin, now=now)
+    preview = preview_plan(store, loaded, run=run, repin=repin, trials_per_job=trials_per_job, now=now)
     if preview.stored:
         return preview.plan
     store.put_once(Keys.spec(loaded.sha256), loaded.text)
@@ -97,12 +121,19 @@ class Preview(NamedTuple):
 
 
 def preview_plan(
-    store: Store, loaded: LoadedSpec, *, run: str, repin: bool = False, now: Callable[[], datetime]
+    store: Store,
+    loaded: LoadedSpec,
+    *,
+    run: str,
+    repin: bool = False,
+    trials_per_job: TrialsPerJob = 1,
+    now: Callable[[], datetime],
 ) -> Preview:
     """The plan that `open_plan` would give; writes nothing.
 
     A new plan keeps the pins of the run's newest plan where the spec names the same places, so that a widened sweep
-    trains on the same bytes; `repin` looks again, and the plan is new if anything changed.
+    trains on the same bytes; `repin` looks again, and the plan is new if anything changed. `trials_per_job` is the
+    backend's, for a spec without its own.
     Raises SpecError for a place that cannot be pinned, an unknown column or a trial too large,
     DamagedError for a stored plan that is
     damaged.
@@ -118,7 +149,18 @@ def preview_plan(
     if stored and stored.identity_version == IDENTITY_VERSION and Pins(stored.model, stored.data) == pins:
         return Preview(stored, stored=True)
     check_columns(loaded.spec, pins.data)
-    return Preview(make_plan(loaded, pins=pins, earlier=earlier, run=run, now=now()), stored=False)
+    # One trial a Job asks nothing about the model, whose place may be slow or seen by the cluster alone.
+    packs = (loaded.spec.execution.trials_per_job or trials_per_job) != 1
+    plan = make_plan(
+        loaded,
+        pins=pins,
+        earlier=earlier,
+        run=run,
+        now=now(),
+        model=look_at_model(pins.model) if packs else _UNSEEN,
+        trials_per_job=trials_per_job,
+    )
+    return Preview(plan, stored=False)
 
 
 def earlier_plans(store: Store) -> list[Plan]:

@@ -35,6 +35,7 @@ def request_of(
         sweep=plan.sweep,
         run=plan.run,
         spec_sha256=plan.spec_sha256,
+        engine=group.engine,
         model=plan.model,
         data=plan.data,
         execution=execution_of(spec),

@@ -83,6 +83,10 @@ class Group(Frozen):
 
     group_id: Name
     trial_ids: Annotated[tuple[TrialId, ...], Field(min_length=1)]
+    engine: Literal["reference", "lanes"] = "reference"
+    """What runs them: one after the other, or together on one copy of the base model."""
+    why: Text = ""
+    """Why this engine and these trials, in words; empty in plans of earlier releases."""
 
 
 class Plan(Frozen):

@@ -10,12 +10,11 @@ from itertools import count as counter
 from pathlib import Path
 
 import pytest
-from specs import HEAD, PINS, expanded, load, varied
+from specs import HEAD, PINS, load, varied
 
-from controller.planning.group import group, group_id
 from controller.planning.pins import check_pins
 from controller.planning.plan import earlier_plans, make_plan, open_plan, preview_plan
-from controller.planning.request import REQUEST_LIMIT_BYTES, TRIALS_LIMIT_BYTES, request_of
+from controller.planning.request import REQUEST_LIMIT_BYTES, request_of
 from controller.spec.file import LoadedSpec, parse_spec
 from controller.stored import DamagedError
 from job.contract.base import sha256_hex
@@ -229,36 +228,6 @@ def test_a_plan_of_another_identity_version_asks_for_repin(
     with pytest.raises(SpecError, match=r"identity version 99.*--repin"):
         open_plan(store, loaded, run="main", now=now)
     assert open_plan(store, loaded, run="main", repin=True, now=now).identity_version == 1
-
-
-def test_groups_hold_trials_per_job_of_one_kind_in_order() -> None:
-    trials = expanded("grid: {prompt: [v1], lora.r: [1, 2, 3, 4, 5]}\nbaselines: [zero-shot, lead-3]").trials
-    groups = group(trials, trials_per_job=2, limit_bytes=TRIALS_LIMIT_BYTES)
-    letters = {trial.trial_id: trial.letter for trial in trials}
-    assert ["".join(letters[trial] for trial in found.trial_ids) for found in groups] == ["AB", "CD", "E", "F", "G"]
-    assert groups[0].group_id == group_id(groups[0].trial_ids)
-
-
-def test_groups_end_before_a_request_would_be_too_large() -> None:
-    trials = expanded("grid: {prompt: [v1], lora.r: [1, 2, 3, 4]}\nbaselines: []").trials
-    size = len(trials[0].model_dump_json(indent=1))
-    groups = group(trials, trials_per_job=4, limit_bytes=int(size * 2.5))
-    assert [len(found.trial_ids) for found in groups] == [2, 2]
-
-
-def test_earlier_groups_stay_and_the_rest_is_packed_around_them() -> None:
-    trials = expanded("grid: {prompt: [v1], lora.r: [1, 2, 3, 4]}\nbaselines: []").trials
-    earlier = group(trials[1:3], trials_per_job=2, limit_bytes=TRIALS_LIMIT_BYTES)
-    groups = group(trials, earlier=earlier, trials_per_job=2, limit_bytes=TRIALS_LIMIT_BYTES)
-    assert earlier[0] in groups
-    assert sorted(trial for found in groups for trial in found.trial_ids) == sorted(one.trial_id for one in trials)
-
-
-def test_an_earlier_group_with_a_trial_that_is_gone_is_taken_apart() -> None:
-    trials = expanded("grid: {prompt: [v1], lora.r: [1, 2, 3]}\nbaselines: []").trials
-    earlier = group(trials, trials_per_job=3, limit_bytes=TRIALS_LIMIT_BYTES)
-    groups = group(trials[:2], earlier=earlier, trials_per_job=1, limit_bytes=TRIALS_LIMIT_BYTES)
-    assert [found.trial_ids for found in groups] == [(trials[0].trial_id,), (trials[1].trial_id,)]
 
 
 def planned(loaded: LoadedSpec) -> Plan:

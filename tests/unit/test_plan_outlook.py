@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from fake_sweep import publish
 from memory_store import MemoryStore
+from packed import KNOWN
 from specs import HEAD, PINS, load, varied
 
 from controller.names import Naming
@@ -22,7 +23,7 @@ VARY = "grid: {prompt: [v1, v2], lora.r: [8, 16]}\nbaselines: [lead-3]"
 
 
 def plan_of(loaded: LoadedSpec) -> Plan:
-    return make_plan(loaded, pins=PINS, earlier=[], run="main", now=datetime(2026, 1, 2, tzinfo=UTC))
+    return make_plan(loaded, pins=PINS, earlier=[], run="main", now=datetime(2026, 1, 2, tzinfo=UTC), model=KNOWN)
 
 
 def look(loaded: LoadedSpec, store: MemoryStore, *, slots: int = 8) -> Outlook:
@@ -75,6 +76,24 @@ def test_packed_trials_share_a_job_and_its_time() -> None:
     assert outlook.counts.jobs == 2
     assert len({trial.job for trial in outlook.trials}) == 2
     assert outlook.bounds.wall_s == 2 * 4 * 3600
+
+
+def test_each_group_says_its_engine_its_trials_and_why() -> None:
+    vary = "grid: {prompt: [v1], lora.r: [8, 16], lora.use_dora: [true, false]}\nbaselines: [lead-3, lead-2]"
+    loaded = load(HEAD + f"vary: {{{', '.join(vary.splitlines())}}}\nexecution: {{trials_per_job: 4}}\n")
+    outlook = look(loaded, MemoryStore())
+    assert [(one.engine, one.lanes, one.letters, one.why) for one in outlook.groups] == [
+        ("reference", 1, ("A",), "lora.use_dora is true"),
+        ("lanes", 2, ("B", "D"), "execution.trials_per_job is 4"),
+        ("reference", 1, ("C",), "lora.use_dora is true"),
+        ("reference", 2, ("E", "F"), "they ask no model"),
+    ]
+    lines = [line for line in outlook_text(outlook).splitlines() if line.startswith("group")]
+    assert lines == [
+        "group   lanes, B, D: 2 together on one base model (execution.trials_per_job is 4)",
+        "group   reference, E, F: 2 one after the other (they ask no model)",
+        "group   reference, A, C: one a Job (lora.use_dora is true)",
+    ]
 
 
 @pytest.mark.parametrize(

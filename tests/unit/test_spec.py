@@ -196,6 +196,11 @@ MISTAKES = {
     "reserved packing": ("trial: {training: {packing: true}}\n", ["trial.training.packing: true: reserved"]),
     "reserved early stop": ("execution: {early_stop: {patience: 3}}\n", ["execution.early_stop", "reserved"]),
     "reserved devices": ("execution: {devices_per_trial: 2}\n", ["execution.devices_per_trial: 2: reserved"]),
+    "trials of a Job": (
+        "execution: {trials_per_job: many}\n",
+        ["execution.trials_per_job: 'many': must be a number, got text or 'auto'"],
+    ),
+    "no trial of a Job": ("execution: {trials_per_job: 0}\n", ["trials_per_job: 0: must be at least 1 or 'auto'"]),
     "reserved backend": ("trial: {evaluation: {backend: vllm}}\n", ["trial.evaluation.backend: 'vllm': reserved"]),
     "reserved adapters": ("store: {keep_adapters: best}\n", ["store.keep_adapters: 'best': reserved"]),
     "newer version": ("version: 2\n", ["version: 2: must be 1"]),
