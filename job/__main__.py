@@ -12,13 +12,14 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from job.attempt import Attempt
 from job.contract.checks import refused
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, parse, to_json
@@ -33,9 +34,12 @@ from job.contract.errors import (
 )
 from job.logs import configure_logging, tail
 from job.stopping import StopSignal
-from job.store import Keys, Store, open_store
+from job.store import Keys, open_store
 
 logger = logging.getLogger("job")
+
+Fail = Callable[[PlannedTrial, Exception], None]
+Hung = Callable[[PlannedTrial, str], None]
 
 TERMINATION_LOG = Path("/dev/termination-log")  # the kubelet's default terminationMessagePath
 _TERMINATION_BYTES = 4096
@@ -57,10 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 code = check(arguments.request, run_uri=arguments.run_uri, stop=stop)
             else:
                 request = read_request(arguments.request)
-                store = open_store(arguments.run_uri)
-                code = run_request(
-                    request, store=store, attempt=arguments.attempt, work=work, log=log, stop=stop, started_s=started_s
-                )
+                of = Attempt(request, open_store(arguments.run_uri), arguments.attempt, work=work, log=log, stop=stop)
+                code = run_request(of, started_s=started_s)
         except StoppedError as err:
             code = _end(ExitCode.STOPPED, message=str(err))
         except SweepError as err:
@@ -103,68 +105,67 @@ def read_request(path: Path) -> Request:
         raise UsageError(str(err)) from err
 
 
-def run_request(
-    request: Request,
-    *,
-    store: Store,
-    attempt: str,
-    work: Path,
-    log: Path,
-    stop: StopSignal,
-    started_s: float,
-) -> int:
-    """Run the trials one after the other; a failed one does not stop the next. The process began at `started_s`.
+def run_request(of: Attempt, *, started_s: float) -> int:
+    """Run the trials, one after the other or side by side; one that fails does not stop the others.
 
-    Gives 0 when a trial of the group has a result, else the exit code of the first failure.
+    The process began at `started_s`. Gives 0 when a trial of the group has a result, else the exit code of the first
+    failure.
     """
     # These import torch: only after the handler for SIGTERM is in place.
-    from job.memory import memory_is_ours
     from job.publishing.publish import with_patience
-    from job.trial import run_trial
 
     failures: list[int] = []
-    for trial in request.trials:
-        try:
-            with memory_is_ours(_out_of_memory):
-                run_trial(
-                    trial,
-                    request=request,
-                    store=store,
-                    attempt=attempt,
-                    work=work,
-                    log=log,
-                    stop=stop,
-                    startup_s=time.monotonic() - started_s,
-                    on_hang=partial(_hung, trial, store=store, attempt=attempt, log=log),
-                )
-        except (StoppedError, TransientError):
-            raise  # both mean: run the same request again
-        except Exception as err:  # as in `main`: people read the words of a failure, and an exit code has none
-            error = _ours(err)
-            failures.append(_code_of(error))
-            with_patience(partial(fail_trial, trial, error=error, store=store, attempt=attempt, log=log), stop=stop)
-        started_s = time.monotonic()  # starting up is counted once, to the first trial
-    if len(failures) == len(request.trials):
+
+    def fail(trial: PlannedTrial, err: Exception) -> None:
+        error = _ours(err)
+        failures.append(_code_of(error))
+        with_patience(partial(fail_trial, trial, error=error, of=of), stop=of.stop)
+
+    def hung(trial: PlannedTrial, message: str) -> None:
+        fail_trial(trial, error=HungError(message), of=of)
+
+    if of.request.engine == "lanes":
+        from job.lanes.group import run_group
+
+        run_group(of, started_s=started_s, fail=fail, hung=hung)
+    else:
+        _run_one_by_one(of, started_s=started_s, fail=fail, hung=hung)
+    if len(failures) == len(of.request.trials):
         return failures[0]
     return ExitCode.DONE
 
 
-def fail_trial(trial: PlannedTrial, *, error: SweepError, store: Store, attempt: str, log: Path) -> None:
+def _run_one_by_one(of: Attempt, *, started_s: float, fail: Fail, hung: Hung) -> None:
+    from job.memory import memory_is_ours
+    from job.trial import run_trial
+
+    for trial in of.request.trials:
+        try:
+            with memory_is_ours(_out_of_memory):
+                run_trial(trial, of=of, startup_s=time.monotonic() - started_s, on_hang=partial(hung, trial))
+        except (StoppedError, TransientError):
+            raise  # both mean: run the same request again
+        except Exception as err:  # as in `main`: people read the words of a failure, and an exit code has none
+            fail(trial, err)
+        started_s = time.monotonic()  # starting up is counted once, to the first trial
+
+
+def fail_trial(trial: PlannedTrial, *, error: SweepError, of: Attempt) -> None:
     """Write down why a trial failed, in the store and where the kubelet reads."""
     logger.error("trial %s failed: %s", trial.trial_id, error, extra={"reason": error.reason})
     failure = Failure(
         trial_id=trial.trial_id,
-        attempt=attempt,
+        attempt=of.name,
         reason=error.reason,
         permanent=error.reason in PERMANENT_REASONS,
         shared=error.shared,
         exit_code=_code_of(error),
         message=str(error),
-        log_tail=tail(log),
+        log_tail=tail(of.log),
         written_by="job",
         at=datetime.now(tz=UTC),
     )
-    store.put_once(Keys.failure(trial.trial_id, attempt), to_json(failure))
+    of.store.put_once(Keys.failure(trial.trial_id, of.name), to_json(failure))
     _end(_code_of(error), message=f"{error.reason}: {error}")
 
 
@@ -178,10 +179,6 @@ def _ours(err: Exception) -> SweepError:
 
 def _out_of_memory(said: str) -> str:
     return f"out of memory: {said}; use less data at a time, or a machine with more memory"
-
-
-def _hung(trial: PlannedTrial, message: str, *, store: Store, attempt: str, log: Path) -> None:
-    fail_trial(trial, error=HungError(message), store=store, attempt=attempt, log=log)
 
 
 def _code_of(error: SweepError) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from job.contract.config import PlannedTrial, Request, TrialConfig
@@ -31,6 +32,9 @@ class TrialContext:
     clock: StageClock
     progress: ProgressWriter
     recording: Recording
+    log: Path
+    """Of the process; published with the trial."""
+    started_at: datetime
 
     @property
     def config(self) -> TrialConfig:

@@ -24,7 +24,6 @@ from job.memory import memory_is_ours
 from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder, chat_frame
 from job.publishing.card import model_card
-from job.reference.train import train
 from job.reuse import fetch_adapter
 from job.seeds import streams
 from job.shared_cause import shared_by_all_trials
@@ -34,7 +33,20 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Measured", "measure_lead", "measure_model"]
+__all__ = [
+    "Base",
+    "Loaded",
+    "Measured",
+    "load_base_of",
+    "measure_base",
+    "measure_lead",
+    "measure_model",
+    "new_folder",
+    "score_final",
+    "score_split",
+    "tokenised",
+    "write_card",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +66,19 @@ class Measured:
     adapter_bytes: int = 0
 
 
+class Base(NamedTuple):
+    """The frozen model of a run, on its device."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+
+
 @dataclass(frozen=True)
 class Loaded:
-    """A base model with its rows in tokens."""
+    """A base model with a trial's rows in tokens."""
 
-    device: torch.device
-    tokenizer: PreTrainedTokenizerBase
-    base: PreTrainedModel
+    base: Base
     template: PromptTemplate
     rows: Mapping[SplitRole, tuple[Row, ...]]
     encoded: Mapping[SplitRole, EncodedSplit]
@@ -69,8 +87,14 @@ class Loaded:
     @property
     def pad_id(self) -> int:
         """Any token will do: padding is masked, and never told from text by its id."""
-        pad = self.tokenizer.pad_token_id
+        pad = self.base.tokenizer.pad_token_id
         return self.end_token_id if pad is None else int(pad)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows that tokenising cut or dropped, by split and cause; only where there are any."""
+        cut = {f"{role}.cut": split.cut for role, split in self.encoded.items() if split.cut}
+        return cut | {f"{role}.overflow": split.dropped for role, split in self.encoded.items() if split.dropped}
 
 
 class Adapted(NamedTuple):
@@ -96,7 +120,7 @@ def measure_lead(context: TrialContext, *, rows: Rows, model_folder: Path) -> Me
             )  # fmt: skip
             context.recording.add(scored, split=split, step=0)
     return Measured(
-        folder=_new_folder(context),
+        folder=new_folder(context),
         engine="none",
         steps=0,
         history=(),
@@ -110,55 +134,86 @@ def measure_model(context: TrialContext, *, rows: Rows, model_folder: Path) -> M
 
     Raises GpuMemoryError when the device's memory does not hold the model or a batch.
     """
-    final = context.config.evaluation.final_splits
     with memory_is_ours(_out_of_memory):
-        loaded = _load(context, rows=rows, model_folder=model_folder)
-        adapted = _adapt(context, loaded) if context.trial.kind == "lora" else None
-        model = loaded.base if adapted is None else adapted.model
-        history = () if adapted is None else adapted.history
-        steps = history[-1].step if history else 0
-        context.progress.stage("evaluate")
-        for split in final:
-            if not context.recording.has(split=split, step=steps):
-                _evaluate(context, loaded, model=model, split=split, step=steps)
-    folder = _new_folder(context)
+        with context.clock.stage("startup"):
+            base = load_base_of(context, model_folder=model_folder)
+        with context.clock.stage("data"):
+            loaded = tokenised(context, base, rows=rows)
+        if context.trial.kind == "lora":
+            return _measure_adapter(context, loaded)
+        return measure_base(context, loaded)
+
+
+def measure_base(context: TrialContext, loaded: Loaded) -> Measured:
+    """Score the base model as it is."""
+    score_final(context, loaded, model=loaded.base.model, steps=0)
     return Measured(
-        folder=folder,
-        engine="none" if adapted is None else context.request.engine,
-        steps=steps,
-        history=history,
-        final=final,
-        device=describe_device(loaded.device),
-        dropped=_left_out(loaded.encoded),
-        adapter_bytes=0 if adapted is None else _save(context, loaded, model=adapted.model, folder=folder, steps=steps),
+        folder=new_folder(context),
+        engine="none",
+        steps=0,
+        history=(),
+        final=context.config.evaluation.final_splits,
+        device=describe_device(loaded.base.device),
+        dropped=loaded.left_out,
     )
 
 
-def _load(context: TrialContext, *, rows: Rows, model_folder: Path) -> Loaded:
+def load_base_of(context: TrialContext, *, model_folder: Path) -> Base:
+    """The base model and its tokenizer; what goes wrong goes wrong in every trial."""
+    device = choose_device()
+    with shared_by_all_trials():
+        tokenizer = load_tokenizer(model_folder)
+        model = load_base(model_folder, options=context.config.model, device=device)
+    context.stop.check()
+    return Base(model, tokenizer, device)
+
+
+def tokenised(context: TrialContext, base: Base, *, rows: Rows) -> Loaded:
+    """The rows by the trial's own prompt. Raises DataError for rows that do not fit."""
     config = context.config
     if config.prompt is None or config.generation is None:
         raise ConfigurationError(f"trial {context.trial.trial_id} has no prompt or no generation settings")
-    with context.clock.stage("startup"):
-        device = choose_device()
-        with shared_by_all_trials():
-            tokenizer = load_tokenizer(model_folder)
-            base = load_base(model_folder, options=config.model, device=device)
-        context.stop.check()
-    with context.clock.stage("data"):
-        encoder = Encoder(
-            template=config.prompt, tokenizer=tokenizer, columns=config.data.columns, overflow=config.data.overflow,
-            context=context_length(base.config), max_new_tokens=config.generation.max_new_tokens,
-        )  # fmt: skip
-        encoded = {role: encoder.encode(split, role=role) for role, split in rows.splits.items()}
-        context.stop.check()
-    return Loaded(
-        device=device, tokenizer=tokenizer, base=base, template=config.prompt, rows=rows.splits, encoded=encoded,
-        end_token_id=encoder.end_token_id,
+    encoder = Encoder(
+        template=config.prompt, tokenizer=base.tokenizer, columns=config.data.columns, overflow=config.data.overflow,
+        context=context_length(base.model.config), max_new_tokens=config.generation.max_new_tokens,
     )  # fmt: skip
+    encoded = {role: encoder.encode(split, role=role) for role, split in rows.splits.items()}
+    context.stop.check()
+    return Loaded(
+        base=base, template=config.prompt, rows=rows.splits, encoded=encoded, end_token_id=encoder.end_token_id
+    )  # fmt: skip
+
+
+def score_final(context: TrialContext, loaded: Loaded, *, model: PreTrainedModel | PeftModel, steps: int) -> None:
+    """Score the final splits after `steps`, but for those that were scored then already."""
+    context.progress.stage("evaluate")
+    for split in context.config.evaluation.final_splits:
+        if not context.recording.has(split=split, step=steps):
+            score_split(context, loaded, model=model, split=split, step=steps)
+
+
+def _measure_adapter(context: TrialContext, loaded: Loaded) -> Measured:
+    adapted = _adapt(context, loaded)
+    steps = adapted.history[-1].step if adapted.history else 0
+    score_final(context, loaded, model=adapted.model, steps=steps)
+    folder = new_folder(context)
+    save_adapter(adapted.model, folder / "adapter", base_name=context.request.model.public_name)
+    return Measured(
+        folder=folder,
+        engine=context.request.engine,
+        steps=steps,
+        history=adapted.history,
+        final=context.config.evaluation.final_splits,
+        device=describe_device(loaded.base.device),
+        dropped=loaded.left_out,
+        adapter_bytes=write_card(context, loaded, folder=folder / "adapter", steps=steps),
+    )
 
 
 def _adapt(context: TrialContext, loaded: Loaded) -> Adapted:
     """The adapter of this trial: one that exists already, or one trained now, with the history of its steps."""
+    from job.reference.train import train  # Trainer takes two seconds to import, and not every trial is trained by it
+
     config, request = context.config, context.request
     if config.lora is None or config.training is None or config.seed is None:
         raise ConfigurationError(f"trial {context.trial.trial_id} of kind lora has no lora, training or seed")
@@ -166,9 +221,9 @@ def _adapt(context: TrialContext, loaded: Loaded) -> Adapted:
     if prefix is not None:
         found = fetch_adapter(context.store, prefix=prefix, folder=context.work / "reused")
         logger.info("adapter %s exists: evaluating %s, training nothing", context.trial.adapter_id, prefix)
-        return Adapted(load_adapter(loaded.base, found.folder), found.history)
+        return Adapted(load_adapter(loaded.base.model, found.folder), found.history)
     seeds = streams(config.seed)
-    model = add_adapter(loaded.base, lora=config.lora, seed=seeds.init)
+    model = add_adapter(loaded.base.model, lora=config.lora, seed=seeds.init)
     checkpoints = Checkpoints(
         context.store, trial_id=context.trial.trial_id, attempt=context.attempt, spool=context.work / "spool"
     )
@@ -183,7 +238,7 @@ def _adapt(context: TrialContext, loaded: Loaded) -> Adapted:
             pad_id=loaded.pad_id,
             work=context.work / "trainer",
             checkpoints=checkpoints,
-            evaluate=lambda step: _evaluate(context, loaded, model=model, split="validation", step=step),
+            evaluate=lambda step: score_split(context, loaded, model=model, split="validation", step=step),
             on_step=context.on_step,
             stop=context.stop,
             save_extra=context.recording.dump,
@@ -193,16 +248,17 @@ def _adapt(context: TrialContext, loaded: Loaded) -> Adapted:
     return Adapted(model, trained.history)
 
 
-def _evaluate(
+def score_split(
     context: TrialContext, loaded: Loaded, *, model: PreTrainedModel | PeftModel, split: ScoredSplit, step: int
 ) -> None:
+    """Score one split and take the numbers down."""
     config = context.config
     if config.generation is None:
         raise ConfigurationError(f"trial {context.trial.trial_id} has no generation settings")
     with context.clock.stage("evaluate"):
         scored = evaluate_split(
             model=model,
-            tokenizer=loaded.tokenizer,
+            tokenizer=loaded.base.tokenizer,
             rows=loaded.encoded[split].rows,
             references={row.example_id: row.target for row in loaded.rows[split]},
             generation=config.generation,
@@ -218,34 +274,29 @@ def _evaluate(
         )
     record = context.recording.add(scored, split=split, step=step)
     context.progress.evaluated(record)
-    logger.info("step %d, %s: %s", step, split, {name: round(v.mean, 4) for name, v in record.metrics.items()})
+    means = {name: round(value.mean, 4) for name, value in record.metrics.items()}
+    logger.info("trial %s, step %d, %s: %s", context.trial.trial_id, step, split, means)
 
 
-def _save(context: TrialContext, loaded: Loaded, *, model: PeftModel, folder: Path, steps: int) -> int:
-    """Write adapter and card below `folder`; gives the size of the weights in bytes."""
+def write_card(context: TrialContext, loaded: Loaded, *, folder: Path, steps: int) -> int:
+    """Put the adapter's card beside its weights in `folder`; gives the size of the weights in bytes."""
     metrics = {
         split: context.recording.metrics(split=split, step=steps) for split in context.config.evaluation.final_splits
     }
-    adapter = folder / "adapter"
-    save_adapter(model, adapter, base_name=context.request.model.public_name)
     card = model_card(
         request=context.request,
         trial=context.trial,
         metrics=metrics,
         generation=next(iter(metrics.values()))["generated_tokens"].settings,
         fields=tuple(sorted(template_fields(loaded.template.prompt))),
-        frame=chat_frame(loaded.tokenizer) if loaded.template.chat else None,
+        frame=chat_frame(loaded.base.tokenizer) if loaded.template.chat else None,
     )
-    (adapter / "README.md").write_text(card, encoding="utf-8")
-    return (adapter / "adapter_model.safetensors").stat().st_size
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return (folder / "adapter_model.safetensors").stat().st_size
 
 
-def _left_out(encoded: Mapping[SplitRole, EncodedSplit]) -> dict[str, int]:
-    cut = {f"{role}.cut": split.cut for role, split in encoded.items() if split.cut}
-    return cut | {f"{role}.overflow": split.dropped for role, split in encoded.items() if split.dropped}
-
-
-def _new_folder(context: TrialContext) -> Path:
+def new_folder(context: TrialContext) -> Path:
+    """An empty folder for the attempt's files."""
     folder = context.work / "attempt"
     folder.mkdir(parents=True)
     return folder

@@ -40,6 +40,10 @@ class StageClock:
         for name in self._spent:
             self._spent[name] += getattr(earlier, name)
 
+    def charge(self, name: Stage, seconds: float) -> None:
+        """Count a share of seconds that several trials spent together."""
+        self._spent[name] += seconds
+
     def seconds(self) -> Seconds:
         """What each stage took so far, the open one included."""
         self._settle()

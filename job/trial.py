@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError
 
+from job.attempt import Attempt
 from job.checkpoint import Checkpoints
 from job.context import TrialContext
-from job.contract.config import PlannedTrial, Request, data_id
+from job.contract.config import PlannedTrial, data_id
 from job.contract.documents import DataSummary, Example, Result, ScoredSplit, Scores, to_json
 from job.contract.errors import TransientError
 from job.data import Rows, load_rows
@@ -35,61 +37,97 @@ from job.store import Keys, Store
 from job.store.results import read_result
 from job.watchdog import Watchdog
 
-__all__ = ["run_trial"]
+__all__ = ["Sources", "fetch_sources", "is_done", "new_context", "publish_trial", "run_trial", "watched"]
 
 logger = logging.getLogger(__name__)
 
 
-def run_trial(
-    trial: PlannedTrial,
-    *,
-    request: Request,
-    store: Store,
-    attempt: str,
-    work: Path,
-    log: Path,
-    stop: StopSignal,
-    startup_s: float,
-    on_hang: Callable[[str], None],
-) -> None:
+class Sources(NamedTuple):
+    """What every trial of a request starts from."""
+
+    model: Path
+    rows: Rows
+
+
+def run_trial(trial: PlannedTrial, *, of: Attempt, startup_s: float, on_hang: Callable[[str], None]) -> None:
     """Bring one trial to a published result, from wherever an earlier attempt left it.
 
     `startup_s` is the time the process took to get here. Raises SweepError; StoppedError after a SIGTERM.
     """
-    if _is_done(store, trial):
-        logger.info("trial %s has a result already", trial.trial_id)
+    if is_done(of.store, trial):
         return
-    started_at = datetime.now(tz=UTC)
-    clock = StageClock(time.monotonic, startup_s=startup_s)
-    progress = ProgressWriter(store, trial_id=trial.trial_id, attempt=attempt, every_s=request.progress_every_s)
-    folder = work / trial.trial_id
-    with _watching(Watchdog(log=log, on_hang=on_hang), stop=stop), _disk_full_is_transient(work):
-        context = TrialContext(
-            request=request, trial=trial, attempt=attempt, store=store, work=folder, stop=stop,
-            clock=clock, progress=progress, recording=Recording(clock),
-        )  # fmt: skip
-        progress.stage("data")
-        with clock.stage("data"), shared_by_all_trials():
-            model = fetch_model(request.model, cache=default_cache())
-            stop.check()
-            rows = _load_rows(context)
-            stop.check()
-            _publish_examples(context, rows)
+    context = new_context(trial, of=of, startup_s=startup_s)
+    with watched(of, on_hang=on_hang):
+        context.progress.stage("data")
+        with context.clock.stage("data"):
+            sources = fetch_sources(context)
         if trial.kind == "lead":
-            measured = measure_lead(context, rows=rows, model_folder=model)
+            measured = measure_lead(context, rows=sources.rows, model_folder=sources.model)
         else:
-            measured = measure_model(context, rows=rows, model_folder=model)
-        progress.stage("publish")
-        with clock.stage("publish"):
-            _publish(context, measured, rows=rows, log=log, started_at=started_at)
-        Checkpoints(store, trial_id=trial.trial_id, attempt=attempt, spool=folder / "spool").remove_all()
-        progress.stage("done")
-    shutil.rmtree(folder, ignore_errors=True)
+            measured = measure_model(context, rows=sources.rows, model_folder=sources.model)
+        publish_trial(context, measured, rows=sources.rows)
 
 
-def _is_done(store: Store, trial: PlannedTrial) -> bool:
+def is_done(store: Store, trial: PlannedTrial) -> bool:
     """Whether a result verifies. One that does not stays where it is: only a person's `retry` removes it."""
-    return read_result(store, trial) is not None
+    done = read_result(store, trial) is not None
+    if done:
+        logger.info("trial %s has a result already", trial.trial_id)
+    return done
+
+
+def new_context(trial: PlannedTrial, *, of: Attempt, startup_s: float) -> TrialContext:
+    """An attempt at `trial` that begins now."""
+    clock = StageClock(time.monotonic, startup_s=startup_s)
+    return TrialContext(
+        request=of.request,
+        trial=trial,
+        attempt=of.name,
+        store=of.store,
+        work=of.work / trial.trial_id,
+        stop=of.stop,
+        clock=clock,
+        progress=ProgressWriter(
+            of.store, trial_id=trial.trial_id, attempt=of.name, every_s=of.request.progress_every_s
+        ),
+        recording=Recording(clock),
+        log=of.log,
+        started_at=datetime.now(tz=UTC),
+    )  # fmt: skip
+
+
+@contextmanager
+def watched(attempt: Attempt, *, on_hang: Callable[[str], None]) -> Iterator[None]:
+    """Inside, a process that hangs is ended, and a full scratch disk is a reason to try again."""
+    with (
+        _watching(Watchdog(log=attempt.log, on_hang=on_hang), stop=attempt.stop),
+        _disk_full_is_transient(attempt.work),
+    ):
+        yield
+
+
+def fetch_sources(context: TrialContext) -> Sources:
+    """The model's folder and the rows, on this machine; the scored rows are in the store from now on."""
+    with shared_by_all_trials():
+        model = fetch_model(context.request.model, cache=default_cache())
+        context.stop.check()
+        rows = _load_rows(context)
+        context.stop.check()
+        _publish_examples(context, rows)
+    return Sources(model, rows)
+
+
+def publish_trial(context: TrialContext, measured: Measured, *, rows: Rows) -> None:
+    """Make it a result; what was kept to go on from is removed."""
+    context.progress.stage("publish")
+    with context.clock.stage("publish"):
+        _publish(context, measured, rows=rows)
+    checkpoints = Checkpoints(
+        context.store, trial_id=context.trial.trial_id, attempt=context.attempt, spool=context.work / "spool"
+    )
+    checkpoints.remove_all()
+    context.progress.stage("done")
+    shutil.rmtree(context.work, ignore_errors=True)
 
 
 def _load_rows(context: TrialContext) -> Rows:
@@ -109,7 +147,7 @@ def _publish_examples(context: TrialContext, rows: Rows) -> None:
     publish_examples(context.store, Keys.examples(data_id(context.config.data)), examples=examples, stop=context.stop)
 
 
-def _publish(context: TrialContext, measured: Measured, *, rows: Rows, log: Path, started_at: datetime) -> None:
+def _publish(context: TrialContext, measured: Measured, *, rows: Rows) -> None:
     """Write the attempt's files, upload them, and put the result once."""
     trial, recording = context.trial, context.recording
     folder = measured.folder
@@ -123,7 +161,7 @@ def _publish(context: TrialContext, measured: Measured, *, rows: Rows, log: Path
         evaluations=recording.evaluations,
         every=context.request.execution.logging_steps,
     )
-    shutil.copyfile(log, folder / "log.txt")
+    shutil.copyfile(context.log, folder / "log.txt")
     reference = publish_attempt(context.store, trial=trial, attempt=context.attempt, folder=folder, stop=context.stop)
     result = Result(
         trial_id=trial.trial_id,
@@ -146,7 +184,7 @@ def _publish(context: TrialContext, measured: Measured, *, rows: Rows, log: Path
         provenance=context.request.provenance,
         adapter_bytes=measured.adapter_bytes,
         reused_from=context.request.adapters.get(trial.trial_id),
-        started_at=started_at,
+        started_at=context.started_at,
         finished_at=datetime.now(tz=UTC),
         manifest=reference,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Literal
 
 from fake_sweep import planned
 
@@ -80,11 +81,16 @@ class TinySweep:
         """The first k lines."""
         return self._planned(kind="lead", lead_k=k)
 
-    def request(self, *trials: PlannedTrial, adapters: dict[str, str] | None = None) -> Request:
+    def request(
+        self,
+        *trials: PlannedTrial,
+        adapters: dict[str, str] | None = None,
+        engine: Literal["reference", "lanes"] = "reference",
+    ) -> Request:
         """What a job process gets, checkpoints at every second step."""
         return Request(
             sweep="tiny", run="main", spec_sha256="0" * 64, model=self.model, data=self.data, trials=trials,
-            execution=JobExecution(checkpoint_every=2, eval_batch_size=4), adapters=adapters or {},
+            execution=JobExecution(checkpoint_every=2, eval_batch_size=4), adapters=adapters or {}, engine=engine,
         )  # fmt: skip
 
     def replanned(self, config: TrialConfig) -> PlannedTrial:

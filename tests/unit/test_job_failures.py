@@ -10,6 +10,7 @@ import pytest
 from tiny_request import PROMPT, TinySweep, tiny_rows
 
 from job.__main__ import run_request
+from job.attempt import Attempt
 from job.contract.config import PlannedTrial, data_id
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, parse
 from job.contract.errors import ExitCode
@@ -28,15 +29,15 @@ def sweep(tiny_gpt2_folder: Path, tmp_path: Path) -> TinySweep:
 def run(sweep: TinySweep, *trials: PlannedTrial, root: Path, attempt: str = ATTEMPT) -> int:
     """The exit code of a job with these trials, whose store is `root`/store."""
     (root / "log.txt").touch()
-    return run_request(
+    of = Attempt(
         sweep.request(*trials),
         store=FolderStore(root / "store"),
-        attempt=attempt,
+        name=attempt,
         work=root / attempt,
         log=root / "log.txt",
         stop=StopSignal(),
-        started_s=time.monotonic(),
     )
+    return run_request(of, started_s=time.monotonic())
 
 
 def failure_of(root: Path, trial: PlannedTrial, attempt: str = ATTEMPT) -> Failure:

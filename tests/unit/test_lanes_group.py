@@ -1,0 +1,162 @@
+"""A job whose trials share one copy of the base model: each is published as it would be alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tiny_request import PROMPT, TinySweep, tiny_rows
+
+from job.__main__ import run_request
+from job.attempt import Attempt
+from job.contract.config import PlannedTrial, Request
+from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, Prediction, Result, parse
+from job.contract.errors import DataError, ExitCode, StoppedError
+from job.stopping import StopSignal
+from job.store import Keys
+from job.store.folder import FolderStore
+from job.store.results import read_result
+
+OTHER_PROMPT = PROMPT.model_copy(update={"prompt": "{dialogue}\nTL;DR:"})
+
+
+@pytest.fixture
+def sweep(tiny_gpt2_folder: Path, tmp_path: Path) -> TinySweep:
+    return TinySweep(model=tiny_gpt2_folder, rows=tiny_rows(tmp_path / "rows"))
+
+
+@pytest.fixture
+def trials(sweep: TinySweep) -> tuple[PlannedTrial, ...]:
+    return (
+        sweep.trained(),
+        sweep.zero_shot(),
+        sweep.trained(seed=1, learning_rate=2e-3),
+        sweep.trained(prompt=OTHER_PROMPT, max_steps=6),
+    )
+
+
+def attempt(request: Request, root: Path, *, name: str = "a1", stop: StopSignal | None = None) -> Attempt:
+    (root / "log.txt").touch()
+    return Attempt(
+        request,
+        store=FolderStore(root / "store"),
+        name=name,
+        work=root / name,
+        log=root / "log.txt",
+        stop=stop or StopSignal(),
+    )
+
+
+def run(of: Attempt) -> int:
+    return run_request(of, started_s=time.monotonic())
+
+
+def result_of(root: Path, trial: PlannedTrial) -> Result:
+    result = read_result(FolderStore(root / "store"), trial)
+    assert result is not None
+    return result
+
+
+def predictions(root: Path, trial: PlannedTrial) -> list[Prediction]:
+    name = result_of(root, trial).attempt
+    path = root / "store" / Keys.attempt_file(trial.trial_id, name, "predictions.jsonl")
+    return [parse(Prediction, line, name=path.name) for line in path.read_bytes().splitlines()]
+
+
+def test_every_trial_of_a_group_has_the_texts_and_losses_of_a_run_of_its_own(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path
+) -> None:
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    for root in (together, alone):
+        root.mkdir()
+    assert run(attempt(sweep.request(*trials, engine="lanes"), together)) == ExitCode.DONE
+    assert run(attempt(sweep.request(*trials), alone)) == ExitCode.DONE
+    for trial in trials:
+        ours, theirs = result_of(together, trial), result_of(alone, trial)
+        assert predictions(together, trial) == predictions(alone, trial)
+        assert (ours.steps, ours.train_tokens, ours.data) == (theirs.steps, theirs.train_tokens, theirs.data)
+        assert ours.engine == ("none" if trial.kind == "zero-shot" else "lanes")
+        for split, metrics in theirs.metrics.items():
+            for name, value in metrics.items():
+                assert ours.metrics[split][name].mean == pytest.approx(value.mean, abs=1e-4)
+
+
+def test_a_published_adapter_is_what_peft_would_have_written(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path
+) -> None:
+    roots = tmp_path / "together", tmp_path / "alone"
+    for root, engine in zip(roots, ("lanes", "reference"), strict=True):
+        root.mkdir()
+        assert run(attempt(sweep.request(trials[0], engine=engine), root)) == ExitCode.DONE  # type: ignore[arg-type]  # two literals
+    ours, theirs = (
+        root / "store" / Keys.attempt_file(trials[0].trial_id, "a1", "adapter/adapter_config.json").rpartition("/")[0]
+        for root in roots
+    )
+    assert sorted(path.name for path in ours.iterdir()) == sorted(path.name for path in theirs.iterdir())
+    assert json.loads((ours / "adapter_config.json").read_bytes()) == json.loads(
+        (theirs / "adapter_config.json").read_bytes()
+    )
+    weights, expected = (load_file(folder / "adapter_model.safetensors") for folder in (ours, theirs))
+    assert {name: tensor.shape for name, tensor in weights.items()} == {
+        name: tensor.shape for name, tensor in expected.items()
+    }
+    for name, tensor in expected.items():
+        assert (weights[name] - tensor).abs().max() < 1e-4
+
+
+def test_a_trial_that_fails_spares_the_others(sweep: TinySweep, tmp_path: Path) -> None:
+    good = sweep.trained()
+    asking = sweep.trained(prompt=PROMPT.model_copy(update={"prompt": "{dialogue} {topic}"}))
+    assert run(attempt(sweep.request(asking, good, engine="lanes"), tmp_path)) == ExitCode.DONE
+    assert result_of(tmp_path, good).steps == 8
+    key = Keys.failure(asking.trial_id, "a1")
+    failure = parse(Failure, FolderStore(tmp_path / "store").read(key, limit_bytes=DOCUMENT_LIMIT_BYTES), name=key)
+    assert failure.reason == DataError.reason
+
+
+def test_what_is_wrong_with_the_rows_fails_all_of_them(sweep: TinySweep, tmp_path: Path) -> None:
+    rows = Path(sweep.data.location) / "test.jsonl"
+    rows.write_bytes(rows.read_bytes() + b"{}\n")
+    trials = sweep.trained(), sweep.zero_shot()
+    assert run(attempt(sweep.request(*trials, engine="lanes"), tmp_path)) == ExitCode.CONFIGURATION
+    store = FolderStore(tmp_path / "store")
+    assert all(store.stat(Keys.failure(trial.trial_id, "a1")) is not None for trial in trials)
+
+
+class StopAfter(StopSignal):
+    """Is asked to stop at a question of its choice; counts them."""
+
+    def __init__(self, questions: float = float("inf")) -> None:
+        super().__init__()
+        self.asked = 0
+        self._questions = questions
+
+    def check(self) -> None:
+        self.asked += 1
+        self.requested = self.requested or self.asked > self._questions
+        super().check()
+
+
+def test_a_stopped_group_goes_on_where_it_was(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path
+) -> None:
+    request = sweep.request(*trials, engine="lanes")
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    counted = StopAfter()
+    assert run(attempt(request, whole, stop=counted)) == ExitCode.DONE
+    for share in (0.05, 0.3, 0.5, 0.7, 0.95):
+        cut = tmp_path / f"cut-{share}"
+        cut.mkdir()
+        with pytest.raises(StoppedError):
+            run(attempt(request, cut, stop=StopAfter(share * counted.asked)))
+        assert run(attempt(request, cut, name="a2")) == ExitCode.DONE
+        for trial in trials:
+            assert predictions(cut, trial) == predictions(whole, trial)
+            assert result_of(cut, trial).metrics == result_of(whole, trial).metrics
+        assert not [found.key for found in FolderStore(cut / "store").list("trials/") if "/checkpoints/" in found.key]
+        first, *_ = [result_of(cut, trial).attempt for trial in trials if trial.kind == "zero-shot"]
+        assert first == ("a2" if share == 0.05 else "a1")  # what was published stays
