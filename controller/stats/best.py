@@ -4,7 +4,7 @@ Simultaneous intervals for the differences of all pairs (max-T): with probabilit
 whichever pair one looks at after seeing the scores was paid for. A configuration leaves the set when some other is
 shown better than it.
 
-Why not the others (measured in benchmarks/statistics.md, for configurations that are all equal):
+Why not the others (measured in benchmarks/error_rates.md, for configurations that are all equal):
 - Holm's or plain tests of each against the observed best exclude somebody too often: the best was picked for its luck.
 - Hsu's multiple comparisons with the best (Edwards and Hsu 1983, JASA 78) keep the one best configuration with 95 %.
   Of several that are equally good they may drop one more often than that, and equally good ones must not be dropped.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from controller.stats.components import Components, Fit
 from controller.stats.contrasts import LEVEL, degrees_of_freedom
-from controller.stats.draws import DRAWING_SEED, critical_of_pairs, draws_for, noise_of_means, pair_standard_errors
+from controller.stats.draws import DRAWING_SEED, critical_of_pairs, noise_of_means, pair_standard_errors
 from controller.stats.scores import Direction
 
 __all__ = ["Best", "Judged", "judge"]
@@ -137,7 +137,7 @@ def _halves(fitted: Fit, places: NDArray[np.int64], *, level: float, seed: int) 
     covariance = rows + np.diag(shares * parts.seed)
     errors = pair_standard_errors(np.diag(covariance), covariance)
     df = _smallest_df(rows, shares, parts, errors)
-    noise = noise_of_means(covariance, draws=draws_for(len(places)), rng=rng)
+    noise = noise_of_means(covariance, rng=rng)
     critical = critical_of_pairs(noise, errors, df=df, level=level, rng=rng)
     squared = (critical * np.nan_to_num(errors, posinf=0.0)) ** 2
     return _Halves(widths=_infinite_for_nothing(squared), critical=critical, df=df)
@@ -156,7 +156,7 @@ def _few(
     criticals = []
     for covariance, df in ((rows, parts.rows - 1), (np.diag(shares * parts.between_seeds), parts.seed_df)):
         errors = pair_standard_errors(np.diag(covariance), covariance)
-        noise = noise_of_means(covariance, draws=draws_for(len(rows)), rng=rng)
+        noise = noise_of_means(covariance, rng=rng)
         critical = critical_of_pairs(noise, errors, df=df, level=level, rng=rng)
         criticals.append(critical)
         squared += (critical * np.nan_to_num(errors, posinf=0.0)) ** 2

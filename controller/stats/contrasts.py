@@ -106,7 +106,7 @@ def p_value(found: Contrast, parts: Components) -> float | None:
 def degrees_of_freedom(
     rows_part: NDArray[np.float64], share: NDArray[np.float64], parts: Components
 ) -> NDArray[np.float64]:
-    """Satterthwaite's, for variances `rows_part` + `share` x seed variance, of any shape.
+    """Satterthwaite's, for variances `rows_part` + `share` x seed variance, of any shape; NaN where both are zero.
 
     Also where the seed variance comes out as zero: comparisons of many at once keep that caution.
     """
@@ -118,7 +118,8 @@ def degrees_of_freedom(
         uncertain += (parts.residual / parts.rows) ** 2 / parts.residual_df
         of_seeds = parts.seed
     whole = (rows_part + share * of_seeds) ** 2
-    freedom: NDArray[np.float64] = whole / (rows_part**2 / (parts.rows - 1) + share**2 * uncertain)
+    with np.errstate(invalid="ignore"):  # nothing varies: NaN, which the caller leaves out
+        freedom: NDArray[np.float64] = whole / (rows_part**2 / (parts.rows - 1) + share**2 * uncertain)
     return freedom
 
 

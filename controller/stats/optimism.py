@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.stats.components import Fit
-from controller.stats.draws import DRAWING_SEED, draws_for, noise_of_means
+from controller.stats.draws import DRAWING_SEED, noise_of_means
 from controller.stats.scores import Direction
 
 __all__ = ["Optimism", "optimism_of_best"]
@@ -51,7 +51,7 @@ def optimism_of_best(
     observed = float(goodness.var(ddof=1))
     kept = max(0.0, 1 - by_chance / observed) if observed > 0 else 0.0
     middle = goodness.mean()
-    noise = noise_of_means(covariance, draws=draws_for(len(places)), rng=np.random.default_rng(seed))
+    noise = noise_of_means(covariance, rng=np.random.default_rng(seed))
     noise -= noise.mean(axis=1, keepdims=True)
     picked = (middle + kept * (goodness - middle) + noise).argmax(axis=1)
     luck = np.take_along_axis(noise, picked[:, None], axis=1)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from controller.stats.components import Components, Fit
 from controller.stats.contrasts import LEVEL, degrees_of_freedom
-from controller.stats.draws import critical_of_contrasts, draws_for, noise_of_means
+from controller.stats.draws import critical_of_contrasts, noise_of_means
 
 __all__ = ["contrast_halves"]
 
@@ -46,7 +46,7 @@ def _squared(
     if not there.any():
         return np.zeros_like(variances)
     errors = np.sqrt(variances[there])
-    noise = noise_of_means(covariance[np.ix_(there, there)], draws=draws_for(2), rng=rng)
+    noise = noise_of_means(covariance[np.ix_(there, there)], rng=rng)
     critical = critical_of_contrasts(noise, errors, df=df, level=level, rng=rng)
     squared = np.zeros_like(variances)
     squared[there] = (critical * errors) ** 2
