@@ -11,10 +11,10 @@ and both are pooled over all configurations: with three seeds each, one configur
 have 16.
 
 Limits
-- One seed variance for all configurations. Where one configuration is much less steady than the others, its own
-  interval is too narrow and theirs are too wide.
-- What seed 1 has in common across configurations (the order of rows) is taken as their own. Differences then err on
-  the wide side; the pooled degrees of freedom of a single mean are fewer than they are said to be.
+- One seed variance for all configurations. Where one is much less steady than the others, its own interval is too
+  narrow and theirs are too wide: controller.stats.steadiness names it, with what that costs.
+- What seed 1 has in common across configurations (the order of rows) is taken as their own. Simulated with twice as
+  much in common as of their own, differences cover 99 %; means cover 93 %, as their degrees of freedom are fewer.
 """
 
 from __future__ import annotations

@@ -48,6 +48,18 @@ def test_with_eight_configurations_and_three_seeds_intervals_cover_94_to_97_perc
         assert 0.935 - MONTE_CARLO_3_SE / 2 <= share <= 0.97 + MONTE_CARLO_3_SE / 2
 
 
+def test_with_unequal_numbers_of_seeds_intervals_cover_as_well() -> None:
+    counts, rng, held = (1, 3, 3, 2, 3, 3, 1, 3), np.random.default_rng(14), [0, 0]
+    for _ in range(REPETITIONS):
+        tables = [table[:count] for table, count in zip(sweep(World(seed_sd=1.0), rng), counts, strict=True)]
+        fitted = fit(make_scores(tables))
+        for kind, (one, two) in enumerate(((0, 1), (2, 3))):
+            found = difference(fitted, one, two)
+            held[kind] += found.low is not None and found.high is not None and found.low <= 0 <= found.high
+    for count in held:
+        assert 0.935 - MONTE_CARLO_3_SE <= count / REPETITIONS <= 0.97 + MONTE_CARLO_3_SE
+
+
 def test_with_few_seeds_intervals_are_wider_and_do_not_cover_too_little() -> None:
     world = World(seeds=2, seed_sd=1.0, shifts=(0, 0, 0, 0))
     fitted = fit(make_scores(list(sweep(world, np.random.default_rng(1)))))
