@@ -3,6 +3,8 @@
 Rules, in the order in which they are applied:
 - an ended submission: first a failure for each trial that it leaves without result and without a failure of its own,
   then its end; it is forgotten only when that end is in the store;
+- several lanes that were killed together for want of memory have not failed: each might fit alone, and half of them
+  are tried next;
 - a live submission is stopped when a trial of it is to stop, when it waited too long or was disrupted too often; never
   because its trials are done: a process that has published still tidies up;
 - a trial that was disrupted too often fails;
@@ -32,6 +34,7 @@ _WAIT_FAILURES: dict[str, FailureReason] = {
     "admission": "admission",
     "configuration": "configuration",
 }
+_OUT_OF_MEMORY: frozenset[FailureReason] = frozenset({"oom", "gpu_oom"})
 _READY = frozenset({"slot", "canary"})
 _QUEUE_WAITS = frozenset({"no_gpu", "unschedulable", "quota", "queued", "suspended", "slot"})
 
@@ -112,7 +115,7 @@ class _Table:
         end = self._ending(seen)
         attempt = seen.attempt or seen.name
         ended_at = seen.ended_at or self.situation.now
-        if end.reason is not None:
+        if end.reason is not None and not (end.reason in _OUT_OF_MEMORY and self._were_lanes(seen.trial_ids)):
             for trial_id in self._left_by(seen, attempt):
                 yield WriteFailure(_failure(trial_id, attempt, end.reason, end.message, seen, ended_at))
         yield RecordEnd(
@@ -130,6 +133,10 @@ class _Table:
                 ended_at=ended_at,
             )
         )
+
+    def _were_lanes(self, trial_ids: Sequence[str]) -> bool:
+        """Whether several trials shared the memory of their process."""
+        return len(trial_ids) > 1 and not self.situation.packed.isdisjoint(trial_ids)
 
     def _left_by(self, seen: Observed, attempt: str) -> list[str]:
         """Trials of the plan without a result and without a failure of this attempt."""
@@ -255,10 +262,22 @@ class _Table:
                 continue
             if any(self.statuses[trial_id].reason not in _READY for trial_id in left):
                 continue
+            left = left[: self._most_lanes(left)]
             number = self._next_number(group)
             name = self.naming.submission(group.trial_ids, number)
             if name not in known:  # ended, and its end is being recorded
                 yield Submit(name, number, group.group_id, left)
+
+    def _most_lanes(self, trial_ids: Sequence[str]) -> int:
+        """How many of these may share a process: half of the fewest that ran out of memory together, at least one."""
+        ledger = self.situation.ledger
+        too_many = [
+            len(end.trial_ids)
+            for trial_id in self.situation.packed.intersection(trial_ids)
+            for end in ledger.ends_of(trial_id)
+            if end.reason in _OUT_OF_MEMORY and end.name not in ledger.record(trial_id).voided
+        ]
+        return max(1, min(too_many) // 2) if too_many else len(trial_ids)
 
     def _exhausted(self, trial_id: str) -> bool:
         return len(self.situation.ledger.disruptions(trial_id)) > self.situation.limits.max_disruptions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple, assert_never
 
 from controller.backend import Observed
@@ -66,7 +67,7 @@ class TrialStatus:
         return self.state in FINAL_STATES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Situation:
     """Everything that states and decisions depend on."""
 
@@ -76,6 +77,13 @@ class Situation:
     """None: nobody asked a backend, as in `status`; what runs is then told from progress documents."""
     limits: Limits
     now: datetime
+
+    @cached_property
+    def packed(self) -> frozenset[str]:
+        """Trials whose group trains its trials together."""
+        return frozenset(
+            trial_id for group in self.plan.groups if group.engine == "lanes" for trial_id in group.trial_ids
+        )
 
     @property
     def awaits_canary(self) -> bool:
@@ -149,7 +157,7 @@ class _Open:
         attempts = len(record.counted_failures)
         stop = self._stop(trial_id)
         if seen := self.live.get(trial_id):
-            said = seen if seen.text else replace(seen, text=self._silence(record, seen))
+            said = seen if seen.text else replace(seen, text=self._silence(trial_id, seen))
             return _live_status(said, stop="" if stop is None else stop.text, attempts=attempts)
         if stop is not None:
             return TrialStatus("stopped", stop.reason, stop.text, attempts)
@@ -165,16 +173,21 @@ class _Open:
             return _Stop("the trial was stopped")
         return self.hopeless
 
-    def _silence(self, record: TrialRecord, seen: Observed) -> str:
+    def _silence(self, trial_id: str, seen: Observed) -> str:
         """That a running process tells nothing for long: its store takes nothing, or it hangs. Its log says which."""
-        progress = record.progress
-        if progress is not None and progress.attempt == seen.attempt:
-            heard_at: datetime | None = progress.updated_at
-        else:
-            heard_at = seen.started_at if len(seen.trial_ids) == 1 else None  # of a group, one is at work
-        if seen.state != "running" or heard_at is None:
+        if seen.state != "running" or seen.started_at is None:
             return ""
-        silent_s = (self.situation.now - heard_at).total_seconds()
+        spoken = {
+            each: progress.updated_at
+            for each in seen.trial_ids
+            if (progress := self.situation.ledger.record(each).progress) is not None
+            and progress.attempt == seen.attempt
+        }
+        together = len(seen.trial_ids) == 1 or trial_id in self.situation.packed
+        if not together and trial_id not in spoken:  # it waits for its turn
+            return ""
+        # Any trial of a group speaks for its process: a lane may have nothing to say while others are evaluated.
+        silent_s = (self.situation.now - max(spoken.values(), default=seen.started_at)).total_seconds()
         return f"no progress for {silent_s // 60:.0f} min, see `lorasweep logs`" if silent_s > SILENCE_S else ""
 
     def _heard_of(self, record: TrialRecord) -> TrialStatus | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from controller.cli.errand import Errand
@@ -15,18 +15,18 @@ from controller.cli.target import Target, find_trial, open_target, situation_of
 from controller.ledger import TrialRecord
 from controller.local.backend import state_folder
 from controller.local.observation import local_logs
-from controller.states import states
+from controller.states import TrialStatus, states
 from controller.streams import deliver, deliver_json, tell
 from controller.terminal import harmless
 from job.contract.config import PlannedTrial
-from job.contract.documents import DATA_LIMIT_BYTES
+from job.contract.documents import DATA_LIMIT_BYTES, Plan
 from job.contract.errors import ExitCode, NotFoundError, SpecError
 from job.store import Keys
 
 if TYPE_CHECKING:
     from controller.kube.onlook import Onlook
 
-__all__ = ["run_logs"]
+__all__ = ["run_logs", "running_trial"]
 
 _LIMIT_BYTES = 4 * 2**20
 
@@ -39,7 +39,8 @@ class _Log(NamedTuple):
 def run_logs(args: argparse.Namespace) -> int:
     """Print the log of the trial's newest attempt.
 
-    Raises SpecError when no TRIAL is given and not exactly one runs, NotFoundError when there is no log yet.
+    Raises SpecError when no TRIAL is given and not exactly one group of trials runs, NotFoundError when there is no
+    log yet.
     """
     if args.tail is not None and args.tail < 1:
         raise SpecError(f"--tail {args.tail}: a number of lines, at least 1")
@@ -59,10 +60,18 @@ def run_logs(args: argparse.Namespace) -> int:
 
 def _running_trial(target: Target, onlook: Onlook | None) -> PlannedTrial:
     presence = presence_on(target.naming.run_uri) if onlook is None else presence_in(onlook)
-    statuses = states(situation_of(target, observed=presence.observed))
-    running = [trial for trial in target.plan.trials if statuses[trial.trial_id].state == "running"]
-    if len(running) != 1:
-        letters = ", ".join(trial.letter for trial in target.plan.trials[:30])
+    return running_trial(target.plan, states(situation_of(target, observed=presence.observed)))
+
+
+def running_trial(plan: Plan, statuses: Mapping[str, TrialStatus]) -> PlannedTrial:
+    """The first trial of the one group that runs: the trials of a group have one log.
+
+    Raises SpecError when none or several run.
+    """
+    running = [trial for trial in plan.trials if statuses[trial.trial_id].state == "running"]
+    ids = {trial.trial_id for trial in running}
+    if sum(not ids.isdisjoint(group.trial_ids) for group in plan.groups) != 1:
+        letters = ", ".join(trial.letter for trial in plan.trials[:30])
         raise SpecError(f"{len(running)} trials run at the moment; name one: {letters}")
     return running[0]
 

@@ -16,7 +16,7 @@ from controller.remedies import pause_text
 from controller.states import Limits, Situation, states
 from controller.terminal import PlainLines, duration, harmless, leaving_text, summary
 from controller.trial_table import TrialRow, table_lines, trial_rows
-from job.contract.documents import Control, Failure, Progress
+from job.contract.documents import Control, Failure, Group, Progress
 from job.contract.errors import TransientError
 
 TRIALS = tuple(lora_trial(number) for number in range(4))
@@ -218,6 +218,55 @@ def test_of_a_group_only_the_trial_at_work_can_be_silent() -> None:
     seen = tuple(replace(one, trial_ids=(B.trial_id, C.trial_id)) for one in given.observed or ())
     found = states(replace(given, observed=seen))
     assert (found[B.trial_id].text != "", found[C.trial_id].text) == (True, "")
+
+
+def together(*, silent_s: float = 0) -> Situation:
+    """B, C and D are lanes of one process that began a second ago; C spoke `silent_s` ago."""
+    given = situation(eta_s=60)
+    record = given.ledger.record(B.trial_id)
+    (seen,) = given.observed or ()
+    assert record.progress is not None
+    spoke = record.progress.model_copy(update={"updated_at": NOW - timedelta(seconds=silent_s)})
+    trials = {
+        **given.ledger.trials,
+        B.trial_id: TrialRecord(progress=spoke.model_copy(update={"updated_at": NOW - timedelta(hours=1)})),
+        C.trial_id: TrialRecord(progress=spoke),
+    }
+    ids = (B.trial_id, C.trial_id, D.trial_id)
+    groups = (PLAN.groups[0], Group(group_id="g", trial_ids=ids, engine="lanes"))
+    return replace(
+        given,
+        plan=PLAN.model_copy(update={"groups": groups}),
+        ledger=Ledger(trials=trials),
+        observed=(replace(seen, trial_ids=ids, started_at=NOW - timedelta(hours=2)),),
+    )
+
+
+def test_a_lane_is_silent_when_its_whole_process_is() -> None:
+    for silent_s, text in ((200, ""), (600, "no progress for 10 min, see `lorasweep logs`")):
+        given = together(silent_s=silent_s)
+        found = states(given)
+        assert [found[trial.trial_id].text for trial in (B, C, D)] == [text] * 3
+
+
+def test_lanes_end_together_and_so_their_time_left_counts_once() -> None:
+    given = together()
+    assert progress_of(given, states(given)).eta_s == pytest.approx(60)
+    just_begun = replace(
+        given, observed=tuple(replace(one, started_at=NOW - timedelta(seconds=1)) for one in given.observed or ())
+    )
+    unsaid = {trial_id: replace(record, progress=None) for trial_id, record in given.ledger.trials.items()}
+    quiet = replace(just_begun, ledger=Ledger(trials=unsaid))
+    # Three lanes' shares make the process's time, of which a second is gone.
+    assert progress_of(quiet, states(quiet)).eta_s == pytest.approx(3 * TRIAL_S - 1)
+
+
+def test_a_lane_that_runs_is_no_measure_of_a_trial_by_itself() -> None:
+    given = together()
+    trials = {trial_id: record for trial_id, record in given.ledger.trials.items() if trial_id != A.trial_id}
+    none_done = replace(given, ledger=Ledger(trials=trials))
+    # Two hours for three, and a minute more as the newer of the two that spoke sees it; A takes a third of their mean.
+    assert progress_of(none_done, states(none_done)).eta_s == pytest.approx(60 + (7200 + 30) / 3)
 
 
 def test_what_is_said_of_a_running_trial_is_news_once() -> None:
