@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_lanes import Tiny, Trained, side_by_side, solo
+from tiny_lanes import Owner, Tiny, Trained, side_by_side, solo
 from tiny_training import PAD, lora, options
 
+from job.contract.config import TrainingOptions
+from job.contract.documents import StepRecord
+from job.contract.errors import DivergedError
 from job.prompts import EncodedRow
 
 WEIGHTS = 1e-7
@@ -64,3 +69,79 @@ def test_in_float64_each_lane_is_its_solo_run(folder: Path) -> None:
     packed = side_by_side(folder, TRIALS, dtype=torch.float64)
     for trial in TRIALS:
         assert_equal(packed[trial.name].trained, solo(folder, trial, dtype=torch.float64))
+
+
+def test_in_float64_a_lane_is_the_same_whoever_is_beside_it(folder: Path) -> None:
+    crowded = side_by_side(folder, TRIALS, dtype=torch.float64)
+    for trial in TRIALS:
+        alone = side_by_side(folder, [trial], dtype=torch.float64)[trial.name].trained
+        assert alone is not None
+        assert_equal(crowded[trial.name].trained, alone)
+
+
+def test_in_float32_what_is_learned_differs_by_rounding(
+    folder: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """AdamW divides by the root of tiny squares, so that a rounding in the gradient is not one in the weight."""
+    packed = side_by_side(folder, TRIALS)
+    for trial in TRIALS:
+        ours, theirs = packed[trial.name].trained, solo(folder, trial, dtype=torch.float32)
+        start = solo(folder, replace(trial, training=_unmoved(trial.training)), dtype=torch.float32)
+        assert ours is not None
+        distance = (ours.flat() - theirs.flat()).norm() / (theirs.flat() - start.flat()).norm()
+        record_property(trial.name, float(distance))
+        assert distance <= 1e-3
+
+
+def _unmoved(training: TrainingOptions) -> TrainingOptions:
+    """One step at next to no rate: the weights as they were drawn."""
+    return training.model_copy(update={"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0})
+
+
+def test_the_order_in_which_lanes_are_given_changes_no_bit(folder: Path) -> None:
+    packed, turned = side_by_side(folder, TRIALS), side_by_side(folder, TRIALS[::-1])
+    for trial in TRIALS:
+        ours, theirs = packed[trial.name].trained, turned[trial.name].trained
+        assert ours is not None
+        assert theirs is not None
+        assert torch.equal(ours.flat(), theirs.flat())
+        assert ours.history == theirs.history
+
+
+@pytest.mark.parametrize("step", [1, 3, 31])
+def test_a_neighbour_that_diverges_changes_no_bit(folder: Path, step: int) -> None:
+    calm = side_by_side(folder, TRIALS)
+    wild = {trial.name: Owner() for trial in TRIALS}
+    wild[TRIALS[1].name].at_step = _diverging(at=step)
+    side_by_side(folder, TRIALS, owners=wild)
+    assert isinstance(wild[TRIALS[1].name].error, DivergedError)
+    assert wild[TRIALS[1].name].trained is None
+    for trial in (TRIALS[0], *TRIALS[2:]):
+        ours, theirs = wild[trial.name].trained, calm[trial.name].trained
+        assert ours is not None
+        assert theirs is not None
+        assert torch.equal(ours.flat(), theirs.flat())
+        assert ours.history == theirs.history
+
+
+def _diverging(*, at: int) -> Callable[[StepRecord], None]:
+    def told(record: StepRecord) -> None:
+        if record.step == at:
+            raise DivergedError("loss nan")
+
+    return told
+
+
+@pytest.mark.parametrize("rate", [1e18, 1e38])
+def test_a_rate_that_blows_up_ends_its_lane_alone(folder: Path, rate: float) -> None:
+    wild = replace(TRIALS[1], training=TRIALS[1].training.model_copy(update={"learning_rate": rate, "warmup_steps": 0}))
+    owners = side_by_side(folder, [TRIALS[0], wild, TRIALS[2]])
+    calm = side_by_side(folder, TRIALS[:3])
+    error = owners[wild.name].error
+    assert isinstance(error, DivergedError)
+    assert "lower training.learning_rate" in str(error)
+    for trial in (TRIALS[0], TRIALS[2]):
+        ours, theirs = owners[trial.name].trained, calm[trial.name].trained
+        assert ours is not None
+        assert theirs is not None
+        assert torch.equal(ours.flat(), theirs.flat())

@@ -1,0 +1,166 @@
+"""What becomes of lanes besides their arithmetic: memory that runs out, hooks that fail, checkpoints, own steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_lanes import Owner, Tiny, side_by_side
+from tiny_training import lora, options
+
+import job.lanes.pack
+from job.contract.config import JobExecution
+from job.contract.documents import StepRecord
+from job.contract.errors import DataError, GpuMemoryError, StoppedError, TransientError
+from job.lanes.passes import Pass
+from job.stopping import StopSignal
+
+NAMES = ("a" * 12, "b" * 12, "c" * 12, "d" * 12)
+TRIALS = tuple(Tiny(name, lora(r=2 + index), options(eval_steps=2), seed=index) for index, name in enumerate(NAMES))
+
+
+def weights(owners: dict[str, Owner]) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, owner in owners.items():
+        assert owner.trained is not None, owner.error
+        found[name] = owner.trained.flat()
+    return found
+
+
+def run_out_above(rows: int, monkeypatch: pytest.MonkeyPatch, *, calls: list[int]) -> None:
+    """A device that holds passes of so many rows."""
+    compute = job.lanes.pack.lane_losses
+
+    def limited(model: object, batch: Pass) -> torch.Tensor:
+        calls.append(len(batch.rows))
+        if len(batch.rows) > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(model, batch)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(job.lanes.pack, "lane_losses", limited)
+
+
+def test_lanes_that_do_not_fit_go_on_in_halves(tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = weights(side_by_side(tiny_gpt2_folder, TRIALS, dtype=torch.float64))
+    calls: list[int] = []
+    run_out_above(2, monkeypatch, calls=calls)
+    found = side_by_side(tiny_gpt2_folder, TRIALS, dtype=torch.float64)
+    assert calls[:3] == [8, 4, 2]
+    for name, vector in weights(found).items():
+        assert (vector - expected[name]).abs().max() < 1e-7
+
+
+def test_memory_that_runs_out_later_loses_no_step(tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = weights(side_by_side(tiny_gpt2_folder, TRIALS, dtype=torch.float64))
+    owners = {name: Owner() for name in NAMES}
+    owners[NAMES[0]].at_step = lambda record: (
+        run_out_above(4, monkeypatch, calls=[]) if record.step == 3 else None
+    )  # fmt: skip
+    side_by_side(tiny_gpt2_folder, TRIALS, dtype=torch.float64, owners=owners)
+    for name, vector in weights(owners).items():
+        trained = owners[name].trained
+        assert trained is not None
+        assert [record.step for record in trained.history] == [1, 2, 3, 4, 5, 6]
+        assert (vector - expected[name]).abs().max() < 1e-7
+
+
+def test_a_lane_that_does_not_fit_alone_fails_with_the_remedy_and_the_next_has_its_turn(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_out_above(2, monkeypatch, calls=[])
+    large = Tiny(NAMES[0], training=options(per_device_train_batch_size=4))
+    found = side_by_side(tiny_gpt2_folder, [large, TRIALS[1]])
+    error = found[NAMES[0]].error
+    assert isinstance(error, GpuMemoryError)
+    assert "lower training.per_device_train_batch_size" in str(error)
+    assert found[NAMES[1]].trained is not None
+
+
+@pytest.mark.parametrize("error", [DataError("no such metric"), ZeroDivisionError("a bug")])
+def test_a_lane_whose_evaluation_fails_ends_alone(tiny_gpt2_folder: Path, error: Exception) -> None:
+    expected = weights(side_by_side(tiny_gpt2_folder, TRIALS))
+
+    def failing(step: int) -> None:
+        if step == 4:
+            raise error
+
+    owners = {name: Owner() for name in NAMES}
+    owners[NAMES[2]].at_evaluation = failing
+    side_by_side(tiny_gpt2_folder, TRIALS, owners=owners)
+    assert owners[NAMES[2]].error is error
+    assert owners[NAMES[2]].trained is None
+    del owners[NAMES[2]]
+    for name, vector in weights(owners).items():
+        assert torch.equal(vector, expected[name])
+
+
+def test_lanes_have_step_counts_of_their_own(tiny_gpt2_folder: Path) -> None:
+    short = Tiny(NAMES[0], training=options(max_steps=2))
+    longer = Tiny(NAMES[1], training=options(max_steps=5))
+    found = side_by_side(tiny_gpt2_folder, [longer, short], dtype=torch.float64)
+    for trial in (short, longer):
+        ours = found[trial.name].trained
+        alone = side_by_side(tiny_gpt2_folder, [trial], dtype=torch.float64)[trial.name].trained
+        assert ours is not None
+        assert alone is not None
+        assert len(ours.history) == trial.training.max_steps
+        assert (ours.flat() - alone.flat()).abs().max() < 1e-7
+
+
+def test_each_lane_is_told_what_is_due_in_order(tiny_gpt2_folder: Path) -> None:
+    found = side_by_side(tiny_gpt2_folder, TRIALS[:2], execution=JobExecution(checkpoint_every=3))
+    for owner in found.values():
+        assert owner.told == [
+            ("evaluate", 2), ("checkpoint", 3), ("evaluate", 4), ("evaluate", 6), ("checkpoint", 6), ("finish", 6),
+        ]  # fmt: skip
+        assert owner.seconds > 0
+
+
+@pytest.mark.parametrize("width", [1, 2, 99])
+@pytest.mark.parametrize("at", [1, 3, 4, 6])
+def test_a_stopped_group_goes_on_to_the_same_bits(tiny_gpt2_folder: Path, tmp_path: Path, width: int, at: int) -> None:
+    expected = weights(side_by_side(tiny_gpt2_folder, TRIALS, width=width))
+    stop = StopSignal()
+
+    def ask(record: StepRecord) -> None:
+        stop.requested = stop.requested or record.step == at
+
+    owners = {name: Owner() for name in NAMES}
+    owners[NAMES[1]].at_step = ask
+    with pytest.raises(StoppedError):
+        side_by_side(tiny_gpt2_folder, TRIALS, width=width, owners=owners, root=tmp_path, stop=stop)
+    left = [trial for trial in TRIALS if owners[trial.name].trained is None]
+    assert left
+    rest = side_by_side(tiny_gpt2_folder, left, width=width, root=tmp_path, attempt="two")
+    for name, vector in weights(rest).items():
+        if width == 1 or len(left) == len(TRIALS):
+            assert torch.equal(vector, expected[name])
+        else:  # who stands beside it has changed, and with it the rounding
+            assert (vector - expected[name]).norm() < 1e-3 * expected[name].norm()
+    assert b"evaluate" in rest[NAMES[1]].extra or at == 1  # the owner's own files came back
+
+
+def test_an_evaluation_that_was_cut_short_is_made_up_for(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
+    def stopping(step: int) -> None:
+        if step == 4:
+            raise StoppedError("stopped")
+
+    owners = {name: Owner() for name in NAMES[:2]}
+    owners[NAMES[1]].at_evaluation = stopping
+    with pytest.raises(StoppedError):
+        side_by_side(tiny_gpt2_folder, TRIALS[:2], owners=owners, root=tmp_path)
+    rest = side_by_side(tiny_gpt2_folder, TRIALS[:2], root=tmp_path, attempt="two")
+    evaluated = {name: [step for what, step in rest[name].told if what == "evaluate"] for name in NAMES[:2]}
+    assert evaluated == {NAMES[0]: [6], NAMES[1]: [4, 6]}
+
+
+def test_a_store_that_is_away_ends_the_group_to_be_run_again(tiny_gpt2_folder: Path) -> None:
+    def away(step: int) -> None:
+        raise TransientError("no answer")
+
+    owners = {name: Owner() for name in NAMES[:2]}
+    owners[NAMES[0]].at_evaluation = away
+    with pytest.raises(TransientError):
+        side_by_side(tiny_gpt2_folder, TRIALS[:2], owners=owners)
+    assert all(owner.error is None for owner in owners.values())
