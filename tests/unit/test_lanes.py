@@ -8,11 +8,12 @@ import pytest
 import torch
 from tiny_lanes import Owner, Tiny, side_by_side
 from tiny_training import lora, options
+from transformers import PreTrainedModel
 
-import job.lanes.pack
 from job.contract.config import JobExecution
 from job.contract.documents import StepRecord
 from job.contract.errors import DataError, GpuMemoryError, StoppedError, TransientError
+from job.lanes.head import lane_losses
 from job.lanes.passes import Pass
 from job.stopping import StopSignal
 
@@ -30,15 +31,14 @@ def weights(owners: dict[str, Owner]) -> dict[str, torch.Tensor]:
 
 def run_out_above(rows: int, monkeypatch: pytest.MonkeyPatch, *, calls: list[int]) -> None:
     """A device that holds passes of so many rows."""
-    compute = job.lanes.pack.lane_losses
 
-    def limited(model: object, batch: Pass) -> torch.Tensor:
+    def limited(model: PreTrainedModel, batch: Pass) -> torch.Tensor:
         calls.append(len(batch.rows))
         if len(batch.rows) > rows:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return compute(model, batch)  # type: ignore[arg-type]  # passed on
+        return lane_losses(model, batch)
 
-    monkeypatch.setattr(job.lanes.pack, "lane_losses", limited)
+    monkeypatch.setattr("job.lanes.pack.lane_losses", limited)
 
 
 def test_lanes_that_do_not_fit_go_on_in_halves(tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
