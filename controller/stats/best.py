@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from controller.stats.components import Components, Fit
 from controller.stats.contrasts import LEVEL, degrees_of_freedom
-from controller.stats.draws import DRAWING_SEED, critical_of_pairs, noise_of_means, pair_standard_errors
+from controller.stats.draws import DRAWING_SEED, critical_of_pairs, noise_of_means, nothing, pair_standard_errors
 from controller.stats.scores import Direction
 
 __all__ = ["Best", "Judged", "judge"]
@@ -131,11 +131,11 @@ def _halves(fitted: Fit, places: NDArray[np.int64], *, level: float, seed: int) 
     parts = fitted.components
     if len(places) == 1:
         return _Halves(widths=np.full((1, 1), np.inf), critical=0.0, df=float(parts.rows - 1))
-    rng = np.random.default_rng(seed)
+    rng, least = np.random.default_rng(seed), nothing(fitted.means[places])
     if parts.few:
-        return _few(rows, shares, parts, level=level, rng=rng)
+        return _few(rows, shares, parts, least=least, level=level, rng=rng)
     covariance = rows + np.diag(shares * parts.seed)
-    errors = pair_standard_errors(np.diag(covariance), covariance)
+    errors = pair_standard_errors(covariance, nothing=least)
     df = _smallest_df(rows, shares, parts, errors)
     noise = noise_of_means(covariance, rng=rng)
     critical = critical_of_pairs(noise, errors, df=df, level=level, rng=rng)
@@ -148,6 +148,7 @@ def _few(
     shares: NDArray[np.float64],
     parts: Components,
     *,
+    least: float,
     level: float,
     rng: np.random.Generator,
 ) -> _Halves:
@@ -155,7 +156,7 @@ def _few(
     squared = np.zeros_like(rows)
     criticals = []
     for covariance, df in ((rows, parts.rows - 1), (np.diag(shares * parts.between_seeds), parts.seed_df)):
-        errors = pair_standard_errors(np.diag(covariance), covariance)
+        errors = pair_standard_errors(covariance, nothing=least)
         noise = noise_of_means(covariance, rng=rng)
         critical = critical_of_pairs(noise, errors, df=df, level=level, rng=rng)
         criticals.append(critical)

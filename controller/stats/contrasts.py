@@ -24,13 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.stats.components import Components, Fit
+from controller.stats.draws import nothing
 from controller.stats.student import t_quantile, t_tail
 
 __all__ = ["LEVEL", "Contrast", "contrast", "degrees_of_freedom", "difference", "mean", "means", "p_value"]
 
 LEVEL = 0.95
-_NOISE = 1e-12
-"""Of the largest mean: equal scores differ by less after sums in another order."""
 _HALVINGS = 60
 
 
@@ -77,8 +76,7 @@ def contrast(fitted: Fit, weights: dict[int, float], *, level: float = LEVEL) ->
     share = float(shares**2 @ fitted.seed_shares[places])
     seeds_part = share * (parts.between_seeds if parts.few else parts.seed)
     estimate = float(shares @ fitted.means[places])
-    noise = _NOISE * float(np.abs(fitted.means[places]).max())
-    if (rows_part + seeds_part) ** 0.5 <= noise:
+    if rows_part + seeds_part <= nothing(fitted.means[places]):
         return Contrast(estimate, None, None, rows_part, seeds_part, None, parts.few, parts.adapters_only)
     freedom = _single_df(rows_part, share, parts)
     spread = _Spread(rows_part=rows_part, seeds_part=seeds_part, df=freedom, components=parts)

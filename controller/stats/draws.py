@@ -27,12 +27,14 @@ __all__ = [
     "critical_of_contrasts",
     "critical_of_pairs",
     "noise_of_means",
+    "nothing",
     "pair_standard_errors",
 ]
 
 DRAWING_SEED = 20_06
 """Of every draw, unless another is given: a report written again has the same bytes."""
 DRAWS = 10_000
+_EQUAL = 1e-12
 _BLOCK = 2**19
 """Numbers at a time: few enough for the processor's cache."""
 
@@ -50,11 +52,18 @@ def noise_of_means(
     return noise
 
 
-def pair_standard_errors(variances: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each difference, (C, C); infinite where nothing varies, as equal scores show nothing."""
-    squared = variances[:, None] + variances[None, :] - 2 * covariance
-    nothing = squared <= 1e-14 * np.maximum(variances[:, None], variances[None, :])
-    errors: NDArray[np.float64] = np.sqrt(np.where(nothing, np.inf, np.maximum(squared, 0.0)))
+def nothing(means: NDArray[np.float64]) -> float:
+    """The variance up to which means of equal scores differ by the order of their sums alone."""
+    return _EQUAL**2 * float((means**2).max())
+
+
+def pair_standard_errors(covariance: NDArray[np.float64], *, nothing: float) -> NDArray[np.float64]:
+    """Of each difference, (C, C); infinite where its variance is not over `nothing`, as equal scores show nothing."""
+    variances = np.diag(covariance)
+    sums = variances[:, None] + variances[None, :]
+    squared = sums - 2 * covariance
+    varies = squared > np.maximum(nothing, 1e-14 * sums)  # the difference of equal numbers is exact to about 1e-15
+    errors: NDArray[np.float64] = np.sqrt(np.where(varies, squared, np.inf))
     return errors
 
 

@@ -7,12 +7,9 @@ from numpy.typing import NDArray
 
 from controller.stats.components import Components, Fit
 from controller.stats.contrasts import LEVEL, degrees_of_freedom
-from controller.stats.draws import critical_of_contrasts, noise_of_means
+from controller.stats.draws import critical_of_contrasts, noise_of_means, nothing
 
 __all__ = ["contrast_halves"]
-
-_NOTHING = 1e-24
-"""Of the largest squared mean: a variance as small comes from sums in another order."""
 
 
 def contrast_halves(
@@ -27,22 +24,22 @@ def contrast_halves(
     of_rows = weights @ fitted.row_covariance @ weights.T
     of_shares = (weights * fitted.seed_shares) @ weights.T
     rng = np.random.default_rng(seed)
-    nothing = _NOTHING * float((fitted.means**2).max())
+    least = nothing(fitted.means)
     if parts.few:
-        squared = _squared(of_rows, nothing, df=parts.rows - 1, level=level, rng=rng)
-        squared += _squared(of_shares * parts.between_seeds, nothing, df=parts.seed_df, level=level, rng=rng)
+        squared = _squared(of_rows, least, df=parts.rows - 1, level=level, rng=rng)
+        squared += _squared(of_shares * parts.between_seeds, least, df=parts.seed_df, level=level, rng=rng)
     else:
         df = _smallest_df(of_rows, of_shares, parts)
-        squared = _squared(of_rows + of_shares * parts.seed, nothing, df=df, level=level, rng=rng)
+        squared = _squared(of_rows + of_shares * parts.seed, least, df=df, level=level, rng=rng)
     return np.where(squared > 0, np.sqrt(squared), np.inf)
 
 
 def _squared(
-    covariance: NDArray[np.float64], nothing: float, *, df: float, level: float, rng: np.random.Generator
+    covariance: NDArray[np.float64], least: float, *, df: float, level: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """The squared half widths of one part of the variance; 0 where it is nothing."""
     variances = np.diag(covariance)
-    there = variances > nothing
+    there = variances > least
     if not there.any():
         return np.zeros_like(variances)
     errors = np.sqrt(variances[there])

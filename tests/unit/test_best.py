@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from rouge_like import World, sweep
 from scipy import stats
 
@@ -77,6 +81,24 @@ def test_one_that_another_than_the_best_beats_is_out_and_says_by_whom() -> None:
     assert found.adapters_only
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(np.float64, (4, 2, 6), elements=st.integers(0, 100).map(lambda points: points / 100)),
+    st.integers(1, 9),
+)
+def test_the_best_is_in_the_set_and_a_shift_or_another_unit_changes_nobody(
+    tables: NDArray[np.float64], shift: int
+) -> None:
+    found = judge(fit(make_scores(list(tables))), candidates=(0, 1, 2, 3), direction="maximize")
+    moved = judge(fit(make_scores(list(tables * 100 + shift))), candidates=(0, 1, 2, 3), direction="maximize")
+    assert found.judged[found.best].in_set
+    assert {one.place for one in found.judged if one.worse_than is None} == set(found.in_set)
+    assert moved.in_set == found.in_set
+    for one in found.judged:
+        assert one.behind >= 0
+        assert one.worse_than is None or found.judged[one.worse_than].behind < one.behind
+
+
 def test_the_same_scores_give_the_same_verdict_to_the_last_digit() -> None:
     (fitted,) = fits(World(), seed=7, count=1)
     assert judge(fitted, candidates=ALL, direction="maximize") == judge(fitted, candidates=ALL, direction="maximize")
@@ -85,6 +107,9 @@ def test_the_same_scores_give_the_same_verdict_to_the_last_digit() -> None:
 def test_equal_scores_and_copies_of_a_configuration_stay_in_the_set() -> None:
     flat = fit(make_scores([np.full((1, 5), 0.2), np.full((1, 5), 0.3)]))
     assert judge(flat, candidates=(0, 1), direction="maximize").in_set == (0, 1)
+    # The means of these rows are equal to the scores but for their last digits.
+    third = fit(make_scores([np.full((2, 7), value) for value in (0.1, 0.3, 1 / 3)]))
+    assert judge(third, candidates=(0, 1, 2), direction="maximize").in_set == (0, 1, 2)
     table = sweep(World(seeds=1), np.random.default_rng(8))[0]
     copies = judge(fit(make_scores([table, table, table])), candidates=(0, 1, 2), direction="maximize")
     assert copies.in_set == (0, 1, 2)
