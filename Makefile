@@ -9,7 +9,7 @@ LOCKED = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down bench-cluster chart manifests
+.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down bench-cluster bench-statistics chart manifests
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -65,6 +65,9 @@ cluster-down: setup ## take down what cluster-up left standing
 
 bench-cluster: setup ## measure what a sweep costs on a cluster besides its training; as root, on Linux
 	@.venv/bin/python benchmarks/on_cluster.py
+
+bench-statistics: setup ## simulate how often means, differences and verdicts are wrong; about ten minutes on two cores
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/error_rates.py
 
 chart: setup ## write what the chart takes from the code: values.schema.json and the Role's rules
 	.venv/bin/python scripts/chart_files.py
