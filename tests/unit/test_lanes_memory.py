@@ -69,7 +69,7 @@ class Held(TorchDispatchMode):
 
     def __init__(self, given: Iterable[torch.Tensor]) -> None:
         """`given` is there before; views of it count for nothing."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch says nothing of its types
         self._alive = {part.untyped_storage()._cdata for part in given}
         self.bytes = self.peak = 0
 
@@ -135,7 +135,7 @@ def measured(model: PreTrainedModel, lane: LaneShape, *, lanes: int) -> int:
         torch.autograd.backward(loss)
         assert len(moments) == 2 * len(adapters)
     own: int = sum(part.numel() * part.element_size() for part in (*model.parameters(), *adapters))
-    return held.peak + own
+    return int(held.peak + own)
 
 
 def _loss(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
