@@ -149,7 +149,15 @@ def side_by_side(
             for trial in trials
         ]
         base.to(dtype)
-        train_lanes(base, lanes, width=width, pad_id=PAD, bf16=False, stop=stop or StopSignal(), patience_s=0.0)
+        train_lanes(
+            base,
+            lanes,
+            width=width,
+            pad_id=PAD,
+            bf16=trials[0].training.bf16,
+            stop=stop or StopSignal(),
+            patience_s=0.0,
+        )
     return found
 
 

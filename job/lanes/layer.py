@@ -71,6 +71,8 @@ class Lanes:
             ratios = [ratio for ratio in stack.ratios for _ in range(of_each)]
             if any(ratios):
                 x = dropped(x, rows=self._rows, ratios=ratios, layer=layer)
-        update = torch.bmm(torch.bmm(x.reshape(len(down), -1, x.shape[-1]), down), up)
-        update = update * scale.to(update.dtype)
-        return (result + update.view(result.shape)).to(result.dtype)
+        inner = torch.bmm(x.reshape(len(down), -1, x.shape[-1]), down)
+        inner = inner * scale.to(inner.dtype)  # here, where it is R wide and not as wide as the layer
+        if inner.dtype == result.dtype:
+            return torch.baddbmm(result.view(len(down), -1, result.shape[-1]), inner, up).view(result.shape)
+        return (result + torch.bmm(inner, up).view(result.shape)).to(result.dtype)

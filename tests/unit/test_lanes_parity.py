@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from job.prompts import EncodedRow
 
 WEIGHTS = 1e-7
 LOSSES = 1e-8
+T_19 = 1.729  # 95th percentile of Student's t with 19 degrees of freedom
 OTHER_PROMPT = tuple(
     EncodedRow(
         example_id=f"row-{index}",
@@ -145,3 +147,18 @@ def test_a_rate_that_blows_up_ends_its_lane_alone(folder: Path, rate: float) -> 
         assert ours is not None
         assert theirs is not None
         assert torch.equal(ours.flat(), theirs.flat())
+
+
+def test_in_bfloat16_the_final_losses_of_both_engines_are_equivalent_over_20_seeds(folder: Path) -> None:
+    """Two one-sided tests at 5 %: the 90 % interval of the mean difference lies within 0.01 nats."""
+    training = options(max_steps=6, bf16=True, learning_rate=2e-3)
+    trials = [Tiny(f"{seed:012x}", training=training, seed=seed) for seed in range(20)]
+    packed = side_by_side(folder, trials)
+    differences = []
+    for trial in trials:
+        ours, theirs = packed[trial.name].trained, solo(folder, trial, dtype=torch.float32)
+        assert ours is not None
+        differences.append(ours.history[-1].loss - theirs.history[-1].loss)
+    half = T_19 * stdev(differences) / len(differences) ** 0.5
+    assert fmean(differences) - half > -0.01
+    assert fmean(differences) + half < 0.01
