@@ -42,8 +42,8 @@ def run_validate(args: argparse.Namespace) -> int:
 
 def run_plan(args: argparse.Namespace) -> int:
     """Say what `lorasweep run` with the same arguments would do; writes nothing."""
+    from controller.cli.place import place_of
     from controller.cli.target import naming_of
-    from controller.planning.group import DEFAULT_TRIALS_PER_JOB
     from controller.planning.outlook import outlook_of
     from controller.planning.outlook_text import outlook_text
     from controller.planning.pins import check_pins
@@ -58,7 +58,7 @@ def run_plan(args: argparse.Namespace) -> int:
         loaded,
         run=naming.run,
         repin=args.repin,
-        trials_per_job=DEFAULT_TRIALS_PER_JOB[args.backend],
+        place=place_of(args.backend, gpus=loaded.spec.execution.gpus),
         now=lambda: datetime.now(UTC),
     )
     outlook = outlook_of(

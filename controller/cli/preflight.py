@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from controller.backend import Submission
+from controller.cli.place import place_of
 from controller.cli.site import cluster_of, run_name_of
 from controller.cli.target import naming_of
 from controller.interrupts import Interrupts
 from controller.names import Naming
-from controller.planning.group import DEFAULT_TRIALS_PER_JOB
 from controller.planning.largest import largest_submission
 from controller.planning.memory import estimate_text, largest_estimate
 from controller.planning.model_shape import model_shape
@@ -79,7 +79,7 @@ class _Look:
                 self.loaded,
                 run=self.naming.run,
                 repin=self.args.repin,
-                trials_per_job=DEFAULT_TRIALS_PER_JOB[self.args.backend],
+                place=place_of(self.args.backend, gpus=self.loaded.spec.execution.gpus),
                 now=_now,
             ).plan
         except SweepError as err:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from controller.backend import PlaceEndingError
 from controller.cli.limits import limits_of
+from controller.cli.place import place_of
 from controller.cli.site import run_name_of, site_of
 from controller.cli.target import naming_of
 from controller.cli.wishes import want_running
@@ -24,7 +25,7 @@ from controller.clock import steady_clock
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
 from controller.names import Naming
-from controller.planning.group import DEFAULT_TRIALS_PER_JOB, part_of
+from controller.planning.group import part_of
 from controller.planning.largest import largest_submission
 from controller.planning.pins import check_pins
 from controller.planning.plan import open_plan
@@ -128,7 +129,7 @@ class SweepRun:
                 self.loaded,
                 run=self.naming.run,
                 repin=self.repin,
-                trials_per_job=DEFAULT_TRIALS_PER_JOB[self.site.kind],
+                place=place_of(self.site.kind, gpus=self.loaded.spec.execution.gpus),
                 now=_now,
             )
             reader = LedgerReader(store, plan)

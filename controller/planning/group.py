@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from controller.planning.base_model import BaseModel
 from controller.planning.engine import engine_of, packing_key, settings_refusal
 from controller.planning.lanes_cost import CPU, GPU, Sharing, share_of
+from controller.planning.place import TrialsPerJob
 from job.contract.base import canonical_json, sha256_hex
 from job.contract.config import JobExecution, PlannedTrial
 from job.contract.documents import Group, Plan
 
-__all__ = ["DEFAULT_TRIALS_PER_JOB", "Packing", "TrialsPerJob", "group", "group_id", "part_of"]
-
-TrialsPerJob = int | Literal["auto"]
-
-DEFAULT_TRIALS_PER_JOB: Mapping[str, TrialsPerJob] = {"kubernetes": 1, "local": 1}
-"""By backend, where `execution.trials_per_job` is null."""
+__all__ = ["Packing", "group", "group_id", "part_of"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +25,9 @@ class Packing:
     trials_per_job: TrialsPerJob = 1
     model: BaseModel = field(default_factory=BaseModel)
     execution: JobExecution = field(default_factory=JobExecution)
-    parallelism: int = 1
-    gpus: int = 1
+    at_a_time: int = 1
+    """Jobs that run side by side."""
+    has_gpu: bool = True
 
 
 @dataclass(frozen=True)
@@ -144,8 +140,8 @@ def _sharing(trials: Sequence[PlannedTrial], packing: Packing) -> Sharing:
         [trial.config for trial in trials],
         shape=packing.model.shape,
         execution=packing.execution,
-        parallelism=packing.parallelism,
-        device=GPU if packing.gpus else CPU,
+        at_a_time=packing.at_a_time,
+        device=GPU if packing.has_gpu else CPU,
     )
 
 

@@ -28,7 +28,7 @@ ROWS = 1000
 """Of a split without a limit."""
 MOST_LANES = 64
 _GIB = 2**30
-# Of a GPU's time, or of the wall clock: what packing has to save before a crash may cost several trials their work.
+# What packing has to save of the time before a crash may cost several trials their unsaved work.
 _WORTH_RATIO = 0.2
 # Forward, and in backward the gradient of each layer's input: 2 operations a parameter and token each. The base is
 # frozen, so its weights have no gradient, and adapters are some per cent of it.
@@ -45,16 +45,19 @@ class Device(NamedTuple):
     operations_s: float
     launch_s: float
     """Of one block in one forward pass: some 60 kernels with adapters on 7 layers."""
+    width: int
+    """Lanes that share a pass over the model; the others of a Job come after them."""
     memory_bytes: int
     """Assumed where the spec leaves the number of lanes open; nobody knows the device when a plan is made."""
 
 
 # Start-up: 20 to 40 s of a pod with a GPU. 30e12 a second is a quarter of what an A10 or L4 has on paper in bfloat16.
 # 60 launches of 5 us. 16 GiB are in the smallest GPUs that clouds rent (T4, V100).
-GPU = Device(startup_s=30.0, operations_s=30e12, launch_s=300e-6, memory_bytes=16 * _GIB)
+GPU = Device(startup_s=30.0, operations_s=30e12, launch_s=300e-6, width=MOST_LANES, memory_bytes=16 * _GIB)
 # Measured on two cores: 6 to 8 s to the first step; 130 tokens/s of a model of 135M in training, which is 7e10.
-# 6 GiB leave 2 of the 8 that a trial's pod has by default to the libraries.
-CPU = Device(startup_s=7.0, operations_s=7e10, launch_s=300e-6, memory_bytes=6 * _GIB)
+# 6 GiB leave 2 of the 8 that a trial's pod has by default to the libraries. Lanes come one after the other, as more
+# rows at once are no faster there (job/lanes/group.py).
+CPU = Device(startup_s=7.0, operations_s=7e10, launch_s=300e-6, width=1, memory_bytes=6 * _GIB)
 
 
 class Work(NamedTuple):
@@ -100,6 +103,11 @@ def work_of(config: TrialConfig, *, execution: JobExecution) -> Work:
 
 def group_seconds(work: Work, *, lanes: int, shape: ModelShape, device: Device) -> float:
     """How long a Job of so many trials with this work takes."""
+    packs = math.ceil(lanes / device.width)
+    return device.startup_s + packs * _pack_seconds(work, lanes=math.ceil(lanes / packs), shape=shape, device=device)
+
+
+def _pack_seconds(work: Work, *, lanes: int, shape: ModelShape, device: Device) -> float:
     tokens = min(ROW_TOKENS, shape.context)
     forward = shape.layers * device.launch_s
     trained = lanes * work.rows * tokens * shape.parameters * _TRAIN_OPERATIONS / device.operations_s
@@ -107,27 +115,24 @@ def group_seconds(work: Work, *, lanes: int, shape: ModelShape, device: Device) 
     batches = math.ceil(work.scored / work.scored_at_a_time)
     read = lanes * work.scored * tokens * shape.parameters * _FORWARD_OPERATIONS / device.operations_s
     return (
-        device.startup_s
-        + work.passes * max(_TRAIN_LAUNCHES * forward, trained)
-        + batches * work.new_tokens * max(forward, written)
-        + read
+        work.passes * max(_TRAIN_LAUNCHES * forward, trained) + batches * work.new_tokens * max(forward, written) + read
     )
 
 
 def share_of(
-    configs: Sequence[TrialConfig], *, shape: ModelShape, execution: JobExecution, parallelism: int, device: Device
+    configs: Sequence[TrialConfig], *, shape: ModelShape, execution: JobExecution, at_a_time: int, device: Device
 ) -> Sharing:
     """How many of these trials, which may be lanes of one group, should share a Job.
 
     Of the numbers that fit the memory and leave no place empty, the smallest with the shortest time; 1 where sharing
-    saves less than a fifth of it.
+    saves too little of it to be worth what a crash would cost: nothing, where lanes come one after the other.
     """
     count = len(configs)
     work = _largest(work_of(config, execution=execution) for config in configs)
     fitting = _fitting(configs, shape=shape, execution=execution, device=device)
-    places = min(parallelism, count)
+    places = min(at_a_time, count)
     if places == count:
-        return Sharing(1, f"execution.parallelism is {parallelism}, so each has a place of its own")
+        return Sharing(1, f"{at_a_time} Jobs run at a time, so each has a place of its own")
     if fitting == 1:
         return Sharing(1, f"two of them are estimated at more than {device.memory_bytes / _GIB:g} GiB")
 
@@ -138,6 +143,8 @@ def share_of(
     allowed = [lanes for lanes in range(1, min(fitting, count) + 1) if math.ceil(count / lanes) >= places]
     best = min(allowed, key=lambda lanes: (wall_s(lanes), lanes))
     alone_s, best_s = wall_s(1), wall_s(best)
+    if device.width == 1:
+        return Sharing(best, "they come one after the other, and start up once")
     if best_s > (1 - _WORTH_RATIO) * alone_s:
         return Sharing(1, f"sharing a Job is estimated to save {max(0.0, 1 - best_s / alone_s):.0%} of the time")
     return Sharing(best, f"sharing Jobs is estimated to take {best_s:,.0f} s instead of {alone_s:,.0f} s")
@@ -149,6 +156,8 @@ def _largest(works: Iterable[Work]) -> Work:
 
 def _fitting(configs: Sequence[TrialConfig], *, shape: ModelShape, execution: JobExecution, device: Device) -> int:
     """The most lanes that the device's memory is estimated to hold; at least 1."""
+    if device.width == 1:
+        return MOST_LANES  # of which one is at work
     lane = lane_shape(configs, shape=shape)
     fitting = 1
     while fitting < MOST_LANES:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from controller.planning.base_model import BaseModel, look_at_model
 from controller.planning.expand import Pins, expand
-from controller.planning.group import Packing, TrialsPerJob, group
+from controller.planning.group import Packing, group
+from controller.planning.place import CLUSTER, Place
 from controller.planning.request import TRIALS_LIMIT_BYTES, execution_of, request_of
 from controller.spec.file import LoadedSpec, parse_spec
 from controller.stored import plan_keys, read_stored, read_stored_plan
@@ -34,22 +35,22 @@ def make_plan(
     run: str,
     now: datetime,
     model: BaseModel = _UNSEEN,
-    trials_per_job: TrialsPerJob = 1,
+    place: Place = CLUSTER,
 ) -> Plan:
     """The plan of `loaded` with these pins; groups of `earlier` plans are kept where their trials are still wanted.
 
-    `trials_per_job` is the backend's, for a spec without its own.
+    `place` is where its Jobs will run.
 
     Raises SpecError for too many trials, and for one whose request is too large.
     """
     spec = loaded.spec
     expansion = expand(spec, pins)
     packing = Packing(
-        trials_per_job=spec.execution.trials_per_job or trials_per_job,
+        trials_per_job=spec.execution.trials_per_job or place.trials_per_job,
         model=model,
         execution=execution_of(spec),
-        parallelism=spec.execution.parallelism,
-        gpus=spec.execution.gpus,
+        at_a_time=min(spec.execution.parallelism, place.at_a_time or spec.execution.parallelism),
+        has_gpu=place.has_gpus and spec.execution.gpus > 0,
     )
     groups = group(expansion.trials, packing=packing, earlier=_groups(earlier), limit_bytes=TRIALS_LIMIT_BYTES)
     plan = Plan(
@@ -75,14 +76,14 @@ def open_plan(
     *,
     run: str,
     repin: bool = False,
-    trials_per_job: TrialsPerJob = 1,
+    place: Place = CLUSTER,
     now: Callable[[], datetime],
 ) -> Plan:
     """The run's plan for this spec: the stored one, or the one of `preview_plan`, which is now stored.
 
     Raises as `preview_plan` does.
     """
-    preview = preview_plan(store, loaded, run=run, repin=repin, trials_per_job=trials_per_job, now=now)
+    preview = preview_plan(store, loaded, run=run, repin=repin, place=place, now=now)
     if preview.stored:
         return preview.plan
     store.put_once(Keys.spec(loaded.sha256), loaded.text)
@@ -126,14 +127,14 @@ def preview_plan(
     *,
     run: str,
     repin: bool = False,
-    trials_per_job: TrialsPerJob = 1,
+    place: Place = CLUSTER,
     now: Callable[[], datetime],
 ) -> Preview:
     """The plan that `open_plan` would give; writes nothing.
 
     A new plan keeps the pins of the run's newest plan where the spec names the same places, so that a widened sweep
-    trains on the same bytes; `repin` looks again, and the plan is new if anything changed. `trials_per_job` is the
-    backend's, for a spec without its own.
+    trains on the same bytes; `repin` looks again, and the plan is new if anything changed. `place` is where its Jobs
+    will run.
     Raises SpecError for a place that cannot be pinned, an unknown column or a trial too large,
     DamagedError for a stored plan that is
     damaged.
@@ -150,7 +151,7 @@ def preview_plan(
         return Preview(stored, stored=True)
     check_columns(loaded.spec, pins.data)
     # One trial a Job asks nothing about the model, whose place may be slow or seen by the cluster alone.
-    packs = (loaded.spec.execution.trials_per_job or trials_per_job) != 1
+    packs = (loaded.spec.execution.trials_per_job or place.trials_per_job) != 1
     plan = make_plan(
         loaded,
         pins=pins,
@@ -158,7 +159,7 @@ def preview_plan(
         run=run,
         now=now(),
         model=look_at_model(pins.model) if packs else _UNSEEN,
-        trials_per_job=trials_per_job,
+        place=place,
     )
     return Preview(plan, stored=False)
 

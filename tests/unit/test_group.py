@@ -14,6 +14,7 @@ from specs import HEAD, PINS, expanded, load
 from controller.planning.base_model import BaseModel
 from controller.planning.engine import packing_key
 from controller.planning.group import Packing, group, group_id, part_of
+from controller.planning.place import CLUSTER, local_place
 from controller.planning.plan import make_plan
 from controller.planning.request import TRIALS_LIMIT_BYTES, request_of
 from job.contract.config import JobExecution, PlannedTrial
@@ -87,7 +88,7 @@ def test_a_model_that_is_not_known_leaves_every_trial_alone_and_says_why() -> No
 @pytest.mark.parametrize("parallelism", [1, 2, 3, 6, 9])
 def test_auto_packs_a_small_model_evenly_and_leaves_no_place_empty(parallelism: int) -> None:
     trials = expanded(RANKS).trials
-    groups = grouped(trials, Packing("auto", model=KNOWN, parallelism=parallelism))
+    groups = grouped(trials, Packing("auto", model=KNOWN, at_a_time=parallelism))
     sizes = [len(found.trial_ids) for found in groups]
     assert len(groups) == min(parallelism, len(trials))
     assert max(sizes) - min(sizes) <= 1
@@ -133,8 +134,8 @@ packings = st.builds(
     Packing,
     st.one_of(st.integers(1, 5), st.just("auto")),
     model=st.sampled_from([KNOWN, BaseModel()]),
-    parallelism=st.integers(1, 4),
-    gpus=st.integers(0, 1),
+    at_a_time=st.integers(1, 4),
+    has_gpu=st.booleans(),
 )
 
 
@@ -192,10 +193,19 @@ def test_what_is_left_without_training_is_the_reference_engines() -> None:
 def test_the_backends_default_counts_where_the_spec_has_none() -> None:
     loaded = load(HEAD + "vary: {grid: {prompt: [v1], lora.r: [1, 2, 3]}}\n")
     made = [
-        make_plan(loaded, pins=PINS, earlier=[], run="main", now=NOW, model=KNOWN, trials_per_job=number)
-        for number in (1, 2)
+        make_plan(loaded, pins=PINS, earlier=[], run="main", now=NOW, model=KNOWN, place=place)
+        for place in (CLUSTER, CLUSTER._replace(trials_per_job=2))
     ]
     assert [len(one.groups) for one in made] == [4, 2]
+
+
+def test_one_machine_has_no_more_groups_than_it_runs_at_a_time() -> None:
+    vary = "vary: {grid: {prompt: [v1], lora.r: [1, 2, 3, 4, 5, 6]}, baselines: []}\n"
+    loaded = load(HEAD + vary + "execution: {parallelism: 4}\n")
+    for gpus, slots in ((0, 1), (2, 2)):
+        place = local_place(gpus=gpus, slots=slots)
+        made = make_plan(loaded, pins=PINS, earlier=[], run="main", now=NOW, model=KNOWN, place=place)
+        assert len(made.groups) == slots
 
 
 def test_a_stored_group_of_an_earlier_release_is_the_reference_engines() -> None:
