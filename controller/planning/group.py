@@ -23,6 +23,8 @@ class Packing:
     """What decides how trials share Jobs."""
 
     trials_per_job: TrialsPerJob = 1
+    packed: bool = True
+    """Whether the packed engine trains what it can; else all is the reference engine's, each trial by itself."""
     model: BaseModel = field(default_factory=BaseModel)
     execution: JobExecution = field(default_factory=JobExecution)
     at_a_time: int = 1
@@ -91,8 +93,8 @@ def _still_runs(old: Group, trials: Sequence[PlannedTrial], packing: Packing) ->
 
 
 def _buckets(trials: Sequence[PlannedTrial], packing: Packing) -> Iterator[_Bucket]:
-    if packing.trials_per_job == 1:
-        yield from (_Bucket([trial], Sharing(1, "execution.trials_per_job is 1")) for trial in trials)
+    if not packing.packed:
+        yield from (_Bucket([trial], Sharing(1, ""), refused="execution.trials_per_job is 1") for trial in trials)
         return
     packed: list[PlannedTrial] = []
     leads: list[PlannedTrial] = []
@@ -132,6 +134,8 @@ def _compatible(trials: Sequence[PlannedTrial]) -> list[list[PlannedTrial]]:
 
 
 def _sharing(trials: Sequence[PlannedTrial], packing: Packing) -> Sharing:
+    if packing.trials_per_job == 1:
+        return Sharing(1, "on a cluster each trial has a Job of its own, unless the spec says otherwise")
     if packing.trials_per_job != "auto":
         return Sharing(packing.trials_per_job, f"execution.trials_per_job is {packing.trials_per_job}")
     if packing.model.shape is None:
@@ -166,7 +170,7 @@ def _parts(bucket: _Bucket, *, packing: Packing, limit_bytes: int) -> Iterator[S
 def _group(trials: Sequence[PlannedTrial], bucket: _Bucket) -> Group:
     ids = tuple(trial.trial_id for trial in trials)
     trained = sum(trial.kind == "lora" for trial in trials)
-    packed = bucket.refused == "" and trained > 0 and len(trials) > 1
+    packed = bucket.refused == "" and trained > 0
     return Group(
         group_id=group_id(ids),
         trial_ids=ids,
@@ -176,8 +180,8 @@ def _group(trials: Sequence[PlannedTrial], bucket: _Bucket) -> Group:
 
 
 def _why(count: int, *, trained: int, sharing: Sharing) -> str:
+    if not trained:
+        return "nothing is trained"
     if sharing.lanes > 1 and count == 1:
         return "no other trial is left to share its Job"
-    if sharing.lanes > 1 and not trained:
-        return "nothing is trained"
     return sharing.why

@@ -13,6 +13,7 @@ from controller.planning.group import Packing, group
 from controller.planning.place import CLUSTER, Place
 from controller.planning.request import TRIALS_LIMIT_BYTES, execution_of, request_of
 from controller.spec.file import LoadedSpec, parse_spec
+from controller.spec.model import SweepSpec
 from controller.stored import plan_keys, read_stored, read_stored_plan
 from job.contract.config import IDENTITY_VERSION
 from job.contract.documents import DATA_LIMIT_BYTES, Group, Plan, to_json
@@ -47,6 +48,7 @@ def make_plan(
     expansion = expand(spec, pins)
     packing = Packing(
         trials_per_job=spec.execution.trials_per_job or place.trials_per_job,
+        packed=_packs(spec),
         model=model,
         execution=execution_of(spec),
         at_a_time=min(spec.execution.parallelism, place.at_a_time or spec.execution.parallelism),
@@ -68,6 +70,11 @@ def make_plan(
     )
     _check_largest_request(loaded, plan)
     return plan
+
+
+def _packs(spec: SweepSpec) -> bool:
+    """By the spec alone: wherever it runs, a trial has the same engine, and so the same numbers."""
+    return spec.execution.trials_per_job != 1
 
 
 def open_plan(
@@ -150,15 +157,13 @@ def preview_plan(
     if stored and stored.identity_version == IDENTITY_VERSION and Pins(stored.model, stored.data) == pins:
         return Preview(stored, stored=True)
     check_columns(loaded.spec, pins.data)
-    # One trial a Job asks nothing about the model, whose place may be slow or seen by the cluster alone.
-    packs = (loaded.spec.execution.trials_per_job or place.trials_per_job) != 1
     plan = make_plan(
         loaded,
         pins=pins,
         earlier=earlier,
         run=run,
         now=now(),
-        model=look_at_model(pins.model) if packs else _UNSEEN,
+        model=look_at_model(pins.model) if _packs(loaded.spec) else _UNSEEN,
         place=place,
     )
     return Preview(plan, stored=False)

@@ -159,7 +159,7 @@ class ExecutionSection(Frozen):
     parallelism: Positive = 1
     """Jobs at a time; on one machine never more than it has GPUs, and one on the CPU."""
     trials_per_job: Positive | Literal["auto"] | None = None
-    """Trials that share a Job and its copy of the base model; auto: as many as pay; null: 1 on Kubernetes, auto locally."""
+    """Trials that share a Job and its copy of the base model; auto: as many as pay; null: 1 on a cluster, else auto."""
     gpus: Count = 1
     """Of each Job; 0 trains on the CPU."""
     devices_per_trial: Literal[1] = 1

@@ -9,16 +9,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from servers.s3_server import S3Bucket
 from tiny_sources import put_folder
 
+from job.contract.documents import Prediction, Result, parse
 from job.store import Keys, open_store
 from job.store.protocol import ObjectInfo
 
-__all__ = ["CONFIGURATIONS", "SECRET", "TRIALS", "Stage", "comparable", "make_stage", "results_in"]
+__all__ = [
+    "CONFIGURATIONS",
+    "SECRET",
+    "TRIALS",
+    "Outcome",
+    "Stage",
+    "comparable",
+    "make_stage",
+    "outcomes_in",
+    "results_in",
+]
 
 SECRET = "lorasweep-s3"
 GRID: Mapping[str, Sequence[Any]] = {
@@ -42,12 +53,16 @@ class Stage:
     bucket: S3Bucket
     spec: Mapping[str, Any]
 
-    def write_spec(self, name: str = "sweep.yaml", **vary: Any) -> Path:
-        """The sweep's file, with other values in its grid."""
+    def write_spec(self, name: str = "sweep.yaml", *, execution: Mapping[str, Any] | None = None, **vary: Any) -> Path:
+        """The sweep's file, with more said of its execution and other values in its grid."""
         path = self.folder / name
         grid = {**self.spec["vary"]["grid"], **{key.replace("__", "."): value for key, value in vary.items()}}
         with path.open("w", encoding="utf-8") as file:
-            YAML(typ="safe", pure=True).dump({**self.spec, "vary": {**self.spec["vary"], "grid": grid}}, file)
+            changed = {
+                "vary": {**self.spec["vary"], "grid": grid},
+                "execution": {**self.spec["execution"], **(execution or {})},
+            }
+            YAML(typ="safe", pure=True).dump({**self.spec, **changed}, file)
         return path
 
     def lorasweep(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -110,6 +125,38 @@ def comparable(run_uri: str) -> dict[str, Any]:
             for name in OF_A_TRIAL:
                 trial.pop(name)
     return report
+
+
+class Outcome(NamedTuple):
+    """What a trial measured."""
+
+    engine: str
+    texts: list[tuple[str, int, tuple[int, ...]]]
+    """Example, step and token ids of every text."""
+    losses: dict[str, float]
+    """Completion loss by split."""
+
+
+def outcomes_in(run_uri: str) -> dict[str, Outcome]:
+    """Of every finished trial, by its id."""
+    store = open_store(run_uri)
+    found = {}
+    for key in results_in(run_uri):
+        result = parse(Result, store.read(key, limit_bytes=10**7), name=key)
+        lines = store.read(
+            Keys.attempt_file(result.trial_id, result.attempt, "predictions.jsonl"), limit_bytes=10**8
+        ).splitlines()
+        texts = [parse(Prediction, line, name=key) for line in lines]
+        found[result.trial_id] = Outcome(
+            result.engine,
+            [(text.example_id, text.step, text.token_ids) for text in texts],
+            {
+                split: metrics["completion_loss"].mean
+                for split, metrics in result.metrics.items()
+                if "completion_loss" in metrics
+            },
+        )
+    return found
 
 
 def results_in(run_uri: str) -> dict[str, ObjectInfo]:

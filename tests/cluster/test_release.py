@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cluster.helm import Helm
 from cluster.namespace import Namespace
 from cluster.plain import PlainManifests
 from cluster.release import Release
-from cluster.stage import CONFIGURATIONS, SECRET, TRIALS, Stage, comparable, make_stage, results_in
+from cluster.stage import CONFIGURATIONS, SECRET, TRIALS, Stage, comparable, make_stage, outcomes_in, results_in
 from job.store import open_store
 from job.store.protocol import ObjectInfo
 
@@ -160,3 +160,28 @@ def _assert_only_the_store_is_left(namespace: Namespace) -> None:
     namespace.kubectl("wait", "--for=delete", *OF_A_RUN)
     left = namespace.kubectl("get", HELD, "--output=name")
     assert set(left.split()) == {"configmap/kube-root-ca.crt", f"secret/{SECRET}", "serviceaccount/default"}
+
+
+def test_trials_that_share_jobs_have_the_numbers_of_one_job_each_and_those_of_the_reference_engine_but_for_rounding(
+    stage: Stage, namespace: Namespace, installed: Installed
+) -> None:
+    put_keys(namespace, stage.bucket)
+    store = f"{stage.bucket.uri}/shared"
+    release = replace(installed.release, namespace=namespace, store=store)
+    release("install", stage.write_spec("shared.yaml", execution={"trials_per_job": "auto"}))
+    (controller,) = controllers(namespace)
+    assert wait_for_end(namespace, controller) == "Complete", log_of(namespace, controller)
+    assert len(trial_jobs(namespace)) < TRIALS - 1
+    shared = outcomes_in(f"{store}/tiny/main")
+    assert sorted(one.engine for one in shared.values()) == ["lanes"] * CONFIGURATIONS + ["none"] * 3
+    assert shared == outcomes_in(installed.run_uri)
+
+    alone = stage.write_spec("alone.yaml", execution={"trials_per_job": 1})
+    ended = stage.lorasweep("run", str(alone), "--store", str(stage.folder / "alone"))
+    assert ended.returncode == 0, ended.stderr
+    reference = outcomes_in(str(stage.folder / "alone" / "tiny" / "main"))
+    assert sorted(one.engine for one in reference.values()) == ["none"] * 3 + ["reference"] * CONFIGURATIONS
+    assert shared.keys() == reference.keys()
+    for trial_id, theirs in reference.items():
+        assert shared[trial_id].texts == theirs.texts
+        assert shared[trial_id].losses == pytest.approx(theirs.losses, abs=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from packed import KNOWN, trial
+from known_model import KNOWN, trial
 from pydantic import BaseModel as PydanticModel
 from pydantic import Field
 

@@ -8,7 +8,7 @@ import pytest
 from fake_sweep import NOW
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packed import KNOWN
+from known_model import KNOWN
 from specs import HEAD, PINS, expanded, load
 
 from controller.planning.base_model import BaseModel
@@ -39,9 +39,16 @@ def said(trials: tuple[PlannedTrial, ...], groups: tuple[Group, ...]) -> list[tu
 
 def test_one_a_job_is_the_reference_engine() -> None:
     trials = expanded(RANKS).trials
-    groups = grouped(trials, Packing(1, model=KNOWN))
+    groups = grouped(trials, Packing(1, packed=False, model=KNOWN))
     assert said(trials, groups) == [("reference", letter) for letter in "ABCDEF"]
     assert {found.why for found in groups} == {"execution.trials_per_job is 1"}
+
+
+def test_the_engine_goes_by_the_trial_and_not_by_who_shares_its_job() -> None:
+    """Or a laptop and a cluster would train one spec to other numbers."""
+    trials = expanded(RANKS + "baselines: [zero-shot]").trials
+    alone = grouped(trials, Packing(1, model=KNOWN))
+    assert said(trials, alone) == [*[("lanes", letter) for letter in "ABCDE"], ("reference", "F")]
 
 
 def test_a_number_fills_groups_of_compatible_trials_and_baselines_ride_along() -> None:
@@ -64,7 +71,7 @@ def test_an_odd_one_out_is_alone_and_a_group_without_training_is_the_reference_e
     trials = expanded("grid: {prompt: [v1, v2], lora.r: [1]}\nbaselines: [zero-shot]").trials
     groups = grouped(trials, Packing(3, model=KNOWN))
     assert said(trials, groups) == [("lanes", "ABC"), ("reference", "D")]
-    assert groups[1].why == "no other trial is left to share its Job"
+    assert groups[1].why == "nothing is trained"
     rest = grouped(trials[2:], Packing(3, model=KNOWN))
     assert said(trials, rest) == [("reference", "CD")]
     assert rest[0].why == "nothing is trained"
@@ -167,7 +174,7 @@ def test_every_trial_is_in_one_group_with_compatible_ones_and_in_order(
         assert len({key for key in keys if "bf16" in key}) <= 1
         assert len({key.partition(" bf16")[0] for key in keys}) <= 1
         assert len({trial.kind == "lead" for trial in held}) == 1
-        assert found.engine == "reference" or (adapters and len(held) > 1)
+        assert found.engine == "reference" or adapters
         assert found.why
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packed import KNOWN, trial
+from known_model import KNOWN, trial
 
 from controller.planning.lanes_cost import CPU, GPU, ROWS, Device, Sharing, group_seconds, share_of, work_of
 from controller.planning.lanes_memory import lane_shape, lanes_memory

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 from fake_sweep import publish
+from known_model import KNOWN
 from memory_store import MemoryStore
-from packed import KNOWN
 from specs import HEAD, PINS, load, varied
 
 from controller.names import Naming
