@@ -9,7 +9,7 @@ LOCKED = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down bench-cluster bench-statistics chart manifests
+.PHONY: help setup demo test lint lock test-cluster cluster-up cluster-down bench-cluster bench-packed bench-statistics chart manifests
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -66,6 +66,10 @@ cluster-down: setup ## take down what cluster-up left standing
 bench-cluster: setup ## measure what a sweep costs on a cluster besides its training; as root, on Linux
 	@.venv/bin/python benchmarks/on_cluster.py
 
+BENCH_ARGS ?=
+bench-packed: setup ## run one sweep four ways, TRL's among them, and time them; two hours on two cores
+	@PYTHONPATH=benchmarks .venv/bin/python -m packed $(BENCH_ARGS)
+
 bench-statistics: setup ## simulate how often means, differences and verdicts are wrong; about ten minutes on two cores
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/error_rates.py
 
@@ -77,7 +81,7 @@ manifests: chart ## render k8s/ from the chart; HELM=path names another Helm tha
 	.venv/bin/python scripts/plain_manifests.py --helm "$(HELM)"
 
 lock: setup ## write requirements/ again from pyproject.toml; add LOCK_ARGS=--upgrade for newer versions
-	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra bench --extra dev pyproject.toml -o requirements/dev.txt
 	for image in job controller; do \
 	  $(LOCKED) --no-annotate --extra $$image --constraint requirements/dev.txt pyproject.toml -o requirements/$$image.txt || exit; done
 	echo hatchling | $(LOCKED) --no-annotate --constraint requirements/dev.txt - -o requirements/build.txt
