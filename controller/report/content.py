@@ -18,7 +18,7 @@ from controller.report.document import (
     Spent,
 )
 from controller.report.findings import findings_of, warnings_of
-from controller.report.ranking import Standing
+from controller.report.ranking import Ranking, Standing
 from controller.report.setup import setup_of, values_of
 from controller.report.text import one_line, shortened, visible
 from controller.spec.model import SweepSpec
@@ -39,12 +39,10 @@ def objective_of(spec: SweepSpec) -> Objective:
     return Objective(metric=goal.metric, split=goal.split, direction=direction)
 
 
-def build_report(
-    collected: Collected, standings: Sequence[Standing], *, examples: tuple[SampledExample, ...]
-) -> Report:
-    """The document; `standings` are in the order of the ranking."""
+def build_report(collected: Collected, ranking: Ranking, *, examples: tuple[SampledExample, ...]) -> Report:
+    """The document."""
     plan, spec = collected.plan, collected.spec
-    objective = objective_of(spec)
+    standings, objective = ranking.standings, ranking.objective
     provenance = _provenance(collected)
     findings = findings_of(standings, objective)
     warnings = warnings_of(collected, standings, objective=objective, provenance=provenance)

@@ -71,7 +71,7 @@ class Setup(Frozen):
 
 
 class Metric(Frozen):
-    """One mean over rows and seeds, with its 95 % interval (controller.stats.intervals)."""
+    """One mean over rows and seeds, with its 95 % interval (controller.stats.contrasts)."""
 
     mean: Number
     low: Number | None

@@ -188,7 +188,10 @@ def _completions_differ(standings: Sequence[Standing]) -> Iterator[str]:
     forms = {(prompt.completion, prompt.chat) for prompt in prompts.values() if prompt is not None}
     if len(forms) > 1:
         names = listed([str(name) for name in prompts])
-        yield f"Completion loss is per token of the completion; {names} complete differently, so compare it within one."
+        yield (
+            f"Completion loss is per token of the completion; {names} complete differently, so compare it within one, "
+            f"and across them in bits per character."
+        )
 
 
 def _dropped_differ(measured: Sequence[Measured]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controller.report.comparable import BITS
 from controller.report.document import Metric
 from job.contract.metric_names import DIRECTIONS
 
@@ -24,13 +25,15 @@ __all__ = [
     "written_number",
 ]
 
-_ORDER = ("rouge1", "rouge2", "rougeL", "completion_loss", "generated_tokens")
+_ORDER = ("rouge1", "rouge2", "rougeL", "completion_loss", BITS, "generated_tokens")
+_DIRECTIONS = {**DIRECTIONS, BITS: DIRECTIONS["completion_loss"]}
 _TITLES = {
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     "rougeLsum": "ROUGE-Lsum",
     "completion_loss": "Completion loss",
+    BITS: "Completion loss in bits per character",
     "generated_tokens": "Generated tokens",
 }
 NO_SPREAD = "no spread"
@@ -56,12 +59,12 @@ def spoken(name: str) -> str:
 
 def arrow(name: str) -> str:
     """Which way is better; empty where neither is."""
-    return {"maximize": "\N{UPWARDS ARROW}", "minimize": "\N{DOWNWARDS ARROW}", None: ""}[DIRECTIONS.get(name)]
+    return {"maximize": "\N{UPWARDS ARROW}", "minimize": "\N{DOWNWARDS ARROW}", None: ""}[_DIRECTIONS.get(name)]
 
 
 def better(name: str) -> str:
     """The arrow in words."""
-    return {"maximize": "higher is better", "minimize": "lower is better", None: ""}[DIRECTIONS.get(name)]
+    return {"maximize": "higher is better", "minimize": "lower is better", None: ""}[_DIRECTIONS.get(name)]
 
 
 def written_number(value: float, name: str = "") -> str:

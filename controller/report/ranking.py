@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from controller.collect import Measured, ScoreTable, TrialData
+from controller.collect import Measured, TrialData
+from controller.report.comparable import BITS, LOSS, Compared, Subject, Tables, tables_of
 from controller.report.document import Metric, Objective
-from controller.stats.intervals import Interval, mean_interval, ratio_interval
+from controller.stats.contrasts import means
 from job.contract.config import PlannedTrial
 from job.contract.documents import ScoredSplit
 from job.contract.metric_names import ALWAYS, METRIC_GROUPS
 
-__all__ = ["Standing", "standings"]
+__all__ = ["Ranking", "Standing", "ranking_of"]
 
 
 class _Range(NamedTuple):
@@ -28,15 +25,12 @@ class _Range(NamedTuple):
     high: float
 
 
-_RATIOS: Mapping[str, tuple[str, str]] = {"completion_loss": ("completion_nll", "target_tokens")}
-"""Headline number to the per-example scores whose sums it divides."""
 _ANY = _Range(-math.inf, math.inf)
 _RANGES: Mapping[str, _Range] = {
     **dict.fromkeys(METRIC_GROUPS["rouge"], _Range(0.0, 1.0)),
-    **dict.fromkeys(ALWAYS, _Range(0.0, math.inf)),
+    **dict.fromkeys((*ALWAYS, BITS), _Range(0.0, math.inf)),
 }
 """Values that a metric can have; a symmetric interval of a few rows may reach beyond them."""
-_PARTS = frozenset(part for parts in _RATIOS.values() for part in parts)
 _SAME = 12  # decimals; means of the same scores differ only by the order of their addition
 
 
@@ -65,31 +59,47 @@ class Standing:
         return self.planned.kind == "lora"
 
 
-def standings(trials: Sequence[TrialData], objective: Objective) -> tuple[Standing, ...]:
-    """The configurations that have the objective, best first, then the others; ties stay in plan order."""
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The configurations in their order, and the scores that it comes from."""
+
+    standings: tuple[Standing, ...]
+    """Those that have the objective, best first, then the others; ties stay in plan order."""
+    objective: Objective
+    """The spec's; bits per character in the place of a loss whose targets differ between prompts."""
+    tables: Tables
+
+
+def ranking_of(
+    trials: Sequence[TrialData], objective: Objective, *, characters: Mapping[tuple[str, str], int]
+) -> Ranking:
+    """The ranking; `characters` are the lengths of target texts by split and example id, as far as they are known."""
     by_config: dict[str, list[TrialData]] = {}
     for trial in trials:
         by_config.setdefault(trial.planned.config_id, []).append(trial)
-    unranked = [_standing(tuple(seeds), objective) for seeds in by_config.values()]
-    sign = -1 if objective.direction == "maximize" else 1
+    plain = [Standing(tuple(seeds), metrics={}, objective=None, rank=None) for seeds in by_config.values()]
+    tables = tables_of([Subject(one.planned.letter, one.trained, one.measured) for one in plain], characters)
+    goal = _comparable_goal(objective, tables)
+    metrics = _metrics(tables)
+    unranked = [_standing(one, metrics.get(one.planned.letter, {}), goal) for one in plain]
+    sign = -1 if goal.direction == "maximize" else 1
     best_first = sorted(
         (standing for standing in unranked if standing.objective is not None),
         key=lambda standing: sign * _comparable(standing),
     )
     others = [standing for standing in unranked if standing.objective is None]
-    return (*_ranked(best_first), *others)
+    return Ranking(standings=(*_ranked(best_first), *others), objective=goal, tables=tables)
 
 
-def _standing(trials: tuple[TrialData, ...], objective: Objective) -> Standing:
-    measured = [trial.measured for trial in trials if trial.measured is not None]
-    splits = trials[0].planned.config.evaluation.final_splits
-    metrics = {
-        split: _metrics([seed.scores[split] for seed in measured])
-        for split in splits
-        if measured and all(split in seed.scores for seed in measured)
-    }
-    found = metrics.get(objective.split, {}).get(objective.metric)
-    return Standing(trials=trials, metrics=metrics, objective=found, rank=None)
+def _comparable_goal(objective: Objective, tables: Tables) -> Objective:
+    in_bits = objective.metric == LOSS and BITS in tables.get(objective.split, {})
+    return objective.model_copy(update={"metric": BITS}) if in_bits else objective
+
+
+def _standing(plain: Standing, found: Mapping[ScoredSplit, Mapping[str, Metric]], objective: Objective) -> Standing:
+    splits = plain.planned.config.evaluation.final_splits
+    metrics = {split: found[split] for split in splits if split in found}
+    return replace(plain, metrics=metrics, objective=metrics.get(objective.split, {}).get(objective.metric))
 
 
 def _ranked(best_first: Sequence[Standing]) -> list[Standing]:
@@ -103,7 +113,7 @@ def _ranked(best_first: Sequence[Standing]) -> list[Standing]:
         here = _comparable(standing)
         rank = rank if here == before else place
         before = here
-        ranked.append(Standing(standing.trials, standing.metrics, standing.objective, rank))
+        ranked.append(replace(standing, rank=rank))
     return ranked
 
 
@@ -111,42 +121,33 @@ def _comparable(standing: Standing) -> float:
     return round(standing.objective.mean, _SAME) if standing.objective else 0.0
 
 
-def _metrics(tables: Sequence[ScoreTable]) -> dict[str, Metric]:
-    """Each score that all seeds have, over the rows that all seeds have."""
-    names = [name for name in tables[0].values if all(name in table.values for table in tables)]
-    rows = _common_rows(tables)
-    if not rows:
-        return {}
-    columns = {name: np.stack([_column(table, name, rows) for table in tables]) for name in names}
-    found = {name: mean_interval(column) for name, column in columns.items() if name not in _PARTS}
-    for name, (above, below) in _RATIOS.items():
-        if above in columns and below in columns and columns[below].sum() > 0:
-            found[name] = ratio_interval(columns[above], columns[below])
-    return {name: _metric(interval, range_of=_RANGES.get(name, _ANY)) for name, interval in found.items()}
+def _metrics(tables: Tables) -> dict[str, dict[ScoredSplit, dict[str, Metric]]]:
+    """Letter to split to metric."""
+    found: dict[str, dict[ScoredSplit, dict[str, Metric]]] = {}
+    for split, of_split in tables.items():
+        for name, compared in of_split.items():
+            for table in compared:
+                for letter, metric in zip(table.letters, _estimates(table, _RANGES.get(name, _ANY)), strict=True):
+                    found.setdefault(letter, {}).setdefault(split, {})[name] = metric
+    return found
 
 
-def _common_rows(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
-    first = tables[0].example_ids
-    if all(table.example_ids == first for table in tables):
-        return first
-    common = reduce(frozenset.intersection, (frozenset(table.example_ids) for table in tables))
-    return tuple(example_id for example_id in first if example_id in common)
-
-
-def _column(table: ScoreTable, name: str, rows: tuple[str, ...]) -> NDArray[np.float64]:
-    if table.example_ids == rows:
-        return table.values[name]
-    place = {example_id: index for index, example_id in enumerate(table.example_ids)}
-    return table.values[name][[place[example_id] for example_id in rows]]
-
-
-def _metric(interval: Interval, *, range_of: _Range) -> Metric:
-    mean, low, high = interval.mean, interval.low, interval.high
-    return Metric(
-        mean=mean,
-        low=None if low is None else max(low, range_of.low),
-        high=None if high is None else min(high, range_of.high),
-        half=None if high is None else high - mean,
-        rows=interval.rows,
-        seeds=interval.seeds,
-    )
+def _estimates(table: Compared, range_of: _Range) -> list[Metric]:
+    sizes = [scores.shape for scores in table.tables]
+    if table.fitted is None:
+        alone = [float(scores.mean()) for scores in table.tables]
+        return [
+            Metric(mean=mean, low=None, high=None, half=None, rows=rows, seeds=seeds)
+            for mean, (seeds, rows) in zip(alone, sizes, strict=True)
+        ]
+    return [
+        Metric(
+            mean=one.estimate,
+            low=None if one.low is None else max(one.low, range_of.low),
+            high=None if one.high is None else min(one.high, range_of.high),
+            half=None if one.high is None else one.high - one.estimate,
+            rows=rows,
+            seeds=seeds,
+        )
+        for one, (seeds, rows) in zip(means(table.fitted), sizes, strict=True)
+    ]

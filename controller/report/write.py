@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from controller.attempt_files import read_predictions
-from controller.collect import Collected, collect, read_examples
+from controller.collect import collect, read_examples
 from controller.report.content import build_report, objective_of
-from controller.report.document import Objective, Report, SampledExample
+from controller.report.document import Report, SampledExample
 from controller.report.html import html_report
 from controller.report.markdown import markdown_report
-from controller.report.ranking import Standing, standings
+from controller.report.ranking import Ranking, ranking_of
 from controller.report.samples import chosen_rows, sampled, shown_writers
 from controller.report.table import csv_report
 from controller.spec.file import parse_spec
 from controller.verified import VerifiedResults
-from job.contract.documents import Plan, to_json
+from job.contract.documents import Example, Plan, to_json
 from job.contract.errors import NotFoundError, ResultError
 from job.store import Keys, Store
 
@@ -46,27 +47,33 @@ def make_report(store: Store, *, plan: Plan, spec_text: bytes, results: Verified
     """The document alone."""
     spec = parse_spec(spec_text, name=Keys.spec(plan.spec_sha256), folder=Path()).spec
     collected = collect(store, plan, spec, results=results)
-    objective = objective_of(spec)
-    order = standings(collected.trials, objective)
+    notes = collected.notes
+    examples: Mapping[tuple[str, str], Example] = {}
+    shown: tuple[SampledExample, ...] = ()
     try:
-        examples = _examples(store, collected, order, objective)
+        examples = read_examples(store, plan)
+    except ResultError as err:
+        notes = (*notes, f"No examples are shown: {err}")
+    characters = {key: len(example.reference) for key, example in examples.items()}
+    ranking = ranking_of(collected.trials, objective_of(spec), characters=characters)
+    try:
+        shown = _examples(store, ranking, examples)
     except (ResultError, NotFoundError) as err:
         # The texts are an illustration; the numbers stand without them.
-        notes = (*collected.notes, f"No examples are shown: {err}")
-        return build_report(replace(collected, notes=notes), order, examples=())
-    return build_report(collected, order, examples=examples)
+        notes = (*notes, f"No examples are shown: {err}")
+    return build_report(replace(collected, notes=notes), ranking, examples=shown)
 
 
 def _examples(
-    store: Store, collected: Collected, order: tuple[Standing, ...], objective: Objective
+    store: Store, ranking: Ranking, examples: Mapping[tuple[str, str], Example]
 ) -> tuple[SampledExample, ...]:
-    writers = shown_writers(order)
+    writers = shown_writers(ranking.standings)
     if not writers:
         return ()
-    rows = chosen_rows(read_examples(store, collected.plan), split=objective.split)
+    split = ranking.objective.split
+    rows = chosen_rows(examples, split=split)
     wanted = frozenset(row.example_id for row in rows)
     texts = [
-        (writer, read_predictions(store, writer.measured.result, split=objective.split, example_ids=wanted))
-        for writer in writers
+        (writer, read_predictions(store, writer.measured.result, split=split, example_ids=wanted)) for writer in writers
     ]
-    return sampled(rows, texts, objective=objective)
+    return sampled(rows, texts, objective=ranking.objective)

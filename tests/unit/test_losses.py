@@ -7,9 +7,9 @@ import pytest
 
 from controller.stats.components import fit
 from controller.stats.contrasts import mean
-from controller.stats.intervals import ratio_interval
 from controller.stats.losses import comparable_losses
 from controller.stats.scores import make_scores
+from controller.stats.student import t_quantile
 
 RNG = np.random.default_rng(1)
 TOKENS = RNG.integers(5, 60, 40).astype(float)
@@ -39,8 +39,24 @@ def test_one_row_of_other_length_is_enough_to_change_the_unit() -> None:
 
 def test_the_interval_is_that_of_the_ratio() -> None:
     found = comparable_losses([NATS[0][:1]], [TOKENS[None]], CHARACTERS)
-    here, there = mean(fit(make_scores(found.tables)), 0), ratio_interval(NATS[0][:1], TOKENS[None])
-    assert (here.low, here.high) == pytest.approx((there.low, there.high))
+    here = mean(fit(make_scores(found.tables)), 0)
+    ratio = NATS[0][0].sum() / TOKENS.sum()
+    residuals = (NATS[0][0] - ratio * TOKENS) / TOKENS.mean()  # Cochran 1977, section 6.4
+    half = t_quantile(0.975, 39) * residuals.std(ddof=1) / 40**0.5
+    assert (here.low, here.high) == pytest.approx((ratio - half, ratio + half))
+
+
+def test_the_interval_of_a_loss_per_token_covers_the_true_ratio() -> None:
+    rng = np.random.default_rng(3)
+    covered, repetitions = 0, 1500
+    for _ in range(repetitions):
+        tokens = rng.integers(8, 60, (1, 150)).astype(float)
+        nats = tokens * 2.0 + rng.normal(0, 0.4, (1, 150)) * tokens
+        found = mean(fit(make_scores(comparable_losses([nats], [tokens], tokens[0]).tables)), 0)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 2.0 <= found.high
+    assert abs(covered / repetitions - 0.95) <= 3 * (0.95 * 0.05 / repetitions) ** 0.5
 
 
 def test_rows_that_do_not_fit_or_have_no_target_are_refused() -> None:
