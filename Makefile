@@ -67,7 +67,7 @@ bench-cluster: setup ## measure what a sweep costs on a cluster besides its trai
 	@.venv/bin/python benchmarks/on_cluster.py
 
 BENCH_ARGS ?=
-bench-packed: setup ## run one sweep four ways, TRL's among them, and time them; two hours on two cores
+bench-packed: setup ## run one sweep four ways, TRL's among them, and time them; hours on two cores
 	@PYTHONPATH=benchmarks .venv/bin/python -m packed $(BENCH_ARGS)
 
 bench-statistics: setup ## simulate how often means, differences and verdicts are wrong; about ten minutes on two cores

@@ -7,9 +7,6 @@ page cache afterwards. Then the sweep itself; nothing is written when losses or 
 from __future__ import annotations
 
 import json
-import math
-import shlex
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,8 +19,8 @@ from packed.machine import Machine, machine_here, require_trl
 from packed.measured import MeasuredWay
 from packed.plot import plot
 from packed.process import BenchmarkError, run
-from packed.settings import Arguments, parsed
-from packed.sweep import Sweep, new_sweep, write_rows
+from packed.settings import Arguments, command_of, parsed
+from packed.sweep import Sweep, new_sweep, reference_tokens, write_rows
 from packed.table import Page, page
 from packed.ways import Ways
 
@@ -47,28 +44,27 @@ def _measure(arguments: Arguments, folder: Path) -> None:
     tolerance = TOLERANCE[dtype] if arguments.tolerance is None else arguments.tolerance
     model = _model(arguments, folder, dtype=dtype)
     repeated = write_rows(folder / "rows", settings=arguments.settings)
-    written = _reference_tokens(folder / "rows", cap=arguments.settings.max_new_tokens) if arguments.shape else None
+    written = reference_tokens(folder / "rows", cap=arguments.settings.max_new_tokens) if arguments.shape else None
     sweep = new_sweep(model, folder / "rows", settings=arguments.settings, dtype=dtype, tokens_written=written)
     checked = _checked(sweep, arguments, folder / "check", on_cuda=machine.on_cuda)
     check_losses(checked, tolerance=tolerance)
-    ways = list(_measured(sweep, arguments, folder / "sweep", machine=machine))
-    check_work(ways)
-    compared = _compared(ways)
-    check_losses(compared, tolerance=tolerance)
+    ways: list[MeasuredWay] = []
+    compared: list[Agreement] = []
+    for way in _measured(sweep, arguments, folder / "sweep", machine=machine):
+        ways.append(way)
+        check_work(ways)  # after each, as the next may take an hour
+        compared = _compared(ways)
+        check_losses(compared, tolerance=tolerance)
     plotted = arguments.page.with_suffix(".svg")
     plotted.write_text(plot(ways), encoding="utf-8")
     text = page(
         Page(
             ways, [*checked, *compared], machine.in_words(), arguments.shape or model.name, dtype, arguments.settings,
-            command=_command(), repeated=repeated, tokens_written=written, plot=plotted.name,
+            command=command_of(arguments), repeated=repeated, tokens_written=written, plot=plotted.name,
         )
     )  # fmt: skip
     arguments.page.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
-
-
-def _command() -> str:
-    return shlex.join(["make", "bench-packed", *([f"BENCH_ARGS={' '.join(sys.argv[1:])}"] if sys.argv[1:] else [])])
 
 
 def _model(arguments: Arguments, folder: Path, *, dtype: str) -> Path:
@@ -81,13 +77,6 @@ def _model(arguments: Arguments, folder: Path, *, dtype: str) -> Path:
             f"{arguments.model} is no model; `make demo` makes the default one, or take --model FOLDER or --random gpt2"
         )
     return arguments.model
-
-
-def _reference_tokens(rows: Path, *, cap: int) -> int:
-    """Mean length of the test rows' references in the random model's tokens, which are bytes."""
-    lines = (rows / "test.jsonl").read_text(encoding="utf-8").splitlines()
-    lengths = [min(cap, len(json.loads(line)["summary"].encode()) + 2) for line in lines]  # a blank and the end token
-    return min(cap, math.ceil(statistics.fmean(lengths)))
 
 
 def _checked(sweep: Sweep, arguments: Arguments, folder: Path, *, on_cuda: bool) -> list[Agreement]:

@@ -70,7 +70,7 @@ def _main() -> int:
         on_cuda=device.type == "cuda",
         threads=torch.get_num_threads(),
         cores=os.cpu_count() or 1,
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.release().partition('-')[0]}",
         versions=versions,
     )
     Path(sys.argv[1]).write_text(json.dumps(found._asdict()), encoding="utf-8")

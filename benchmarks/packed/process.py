@@ -34,10 +34,12 @@ def run(module: str, *arguments: str, log: Path) -> Ran:
     """`python -m module` in this environment, to its end. Raises BenchmarkError with the end of its log."""
     command = [sys.executable, "-m", module, *arguments]
     path = os.pathsep.join([str(ROOT / "benchmarks"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or what was not compiled before is, in every process again
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         began = time.monotonic()
-        child = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": path})
+        child = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         # Of this child alone; getrusage(RUSAGE_CHILDREN) would give the largest of all so far.
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.monotonic() - began

@@ -15,20 +15,21 @@ import torch
 from tiny import byte_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-__all__ = ["main"]
+__all__ = ["main", "random_model"]
 
 
 def main() -> int:
     shape, dtype, folder = sys.argv[1:]
     tokenizer = byte_tokenizer()
     torch.manual_seed(0)
-    model = _model(shape, end=int(tokenizer.eos_token_id)).to(getattr(torch, dtype))
+    model = random_model(shape, end=int(tokenizer.eos_token_id)).to(getattr(torch, dtype))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return 0
 
 
-def _model(shape: str, *, end: int) -> PreTrainedModel:
+def random_model(shape: str, *, end: int) -> PreTrainedModel:
+    """In the default dtype, on the default device; `end` ends a text. Raises ValueError for an unknown shape."""
     if shape == "gpt2":  # the 124M of Radford et al. 2019, whose shape GPT2Config has by default; without its dropout
         return GPT2LMHeadModel(
             GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=end, eos_token_id=end)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from packed.ablations import ABLATIONS
 
-__all__ = ["ROOT", "WAYS", "Arguments", "Settings", "parsed"]
+__all__ = ["ROOT", "SHAPES", "WAYS", "Arguments", "Settings", "command_of", "parsed"]
 
 ROOT = Path(__file__).resolve().parents[2]
 WAYS: Mapping[str, str] = {
@@ -101,6 +101,24 @@ def parsed(argv: Sequence[str] | None = None) -> Arguments:
         page=given.page,
         measured=given.measured,
     )
+
+
+def command_of(arguments: Arguments) -> str:
+    """What gives the same measurement; without folders, which are another machine's business."""
+    options = []
+    for field in fields(Settings):
+        value = getattr(arguments.settings, field.name)
+        if value != field.default:
+            options.append(f"--{field.name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    if arguments.shape is not None:
+        options.append(f"--random {arguments.shape}")
+    if arguments.dtype is not None:
+        options.append(f"--dtype {arguments.dtype}")
+    if arguments.tolerance is not None:
+        options.append(f"--tolerance {arguments.tolerance:g}")
+    if arguments.ways != tuple(WAYS):
+        options.append(f"--ways {','.join(arguments.ways)}")
+    return "make bench-packed" + (f' BENCH_ARGS="{" ".join(options)}"' if options else "")
 
 
 def _positive(text: str) -> int:

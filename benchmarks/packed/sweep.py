@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +32,7 @@ from job.data import Rows, load_rows
 from job.source import pin_data, pin_model
 from packed.settings import ROOT, Settings
 
-__all__ = ["SPLITS", "Sweep", "new_sweep", "write_rows"]
+__all__ = ["SPLITS", "Sweep", "new_sweep", "reference_tokens", "write_rows"]
 
 Engine = Literal["reference", "lanes"]
 
@@ -56,6 +58,13 @@ def write_rows(folder: Path, *, settings: Settings) -> dict[str, int]:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / SPLITS[split]).write_text(text, encoding="utf-8")
     return repeated
+
+
+def reference_tokens(rows: Path, *, cap: int) -> int:
+    """Mean length of the test rows' references in the random model's tokens, which are bytes."""
+    lines = (rows / SPLITS["test"]).read_text(encoding="utf-8").splitlines()
+    lengths = [min(cap, len(json.loads(line)["summary"].encode()) + 2) for line in lines]  # a blank and the end token
+    return min(cap, math.ceil(statistics.fmean(lengths)))
 
 
 @dataclass(frozen=True)

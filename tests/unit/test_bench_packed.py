@@ -8,13 +8,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import torch
 from packed.ablations import ABLATIONS, PER_LANE
 from packed.agreement import Agreement, agreement, check_losses, check_work
 from packed.measured import MeasuredTrial, MeasuredWay
 from packed.plot import plot
 from packed.process import BenchmarkError
-from packed.settings import WAYS, Settings, parsed
-from packed.sweep import SPLITS, new_sweep, write_rows
+from packed.random_model import random_model
+from packed.settings import SHAPES, WAYS, Settings, command_of, parsed
+from packed.sweep import SPLITS, new_sweep, reference_tokens, write_rows
 from packed.table import Page, page
 from packed.without import PATCHES
 
@@ -47,6 +49,15 @@ def test_ways_run_in_one_order_and_no_other_way_is_known(capsys: pytest.CaptureF
     assert "there is no way 'unsloth'" in capsys.readouterr().err
 
 
+def test_the_page_repeats_the_command_without_the_folders_of_a_machine() -> None:
+    asked = ["--steps", "16", "--baselines", "--random", "gpt2", "--dtype", "float32", "--ways", "trl,packed"]
+    said = command_of(parsed([*asked, "--page", "/somewhere/page.md", "--measured", "/somewhere/kept"]))
+    assert said.startswith('make bench-packed BENCH_ARGS="')
+    assert parsed(said.split('"')[1].split())[:5] == parsed(asked)[:5]
+    assert "/somewhere" not in said
+    assert command_of(parsed([])) == "make bench-packed"
+
+
 @pytest.mark.parametrize("wrong", [["--trials", "0"], ["--steps", "30"], ["--model", "x", "--random", "gpt2"]])
 def test_a_sweep_that_makes_no_sense_is_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit):
@@ -65,6 +76,18 @@ def test_rows_are_repeated_under_other_ids_when_there_are_too_few(tmp_path: Path
     rows = [json.loads(line) for line in (tmp_path / "rows" / SPLITS["test"]).read_text().splitlines()]
     assert len(rows) == len({row["id"] for row in rows}) == 450
     assert rows[0]["dialogue"] == rows[200]["dialogue"]
+
+
+def test_a_model_that_ends_no_text_writes_as_much_as_the_references_have(tmp_path: Path) -> None:
+    (tmp_path / SPLITS["test"]).write_text('{"summary": "1234"}\n{"summary": "1234567"}\n', encoding="utf-8")
+    assert reference_tokens(tmp_path, cap=64) == 8  # (1 + 4 + 1 + 1 + 7 + 1) / 2, rounded up
+    assert reference_tokens(tmp_path, cap=6) == 6
+
+
+def test_random_models_are_as_large_as_those_whose_shape_they_have() -> None:
+    with torch.device("meta"):
+        sizes = {shape: sum(one.numel() for one in random_model(shape, end=0).parameters()) for shape in SHAPES}
+    assert sizes == {"gpt2": 124_439_808, "llama-1b": 1_235_814_400}
 
 
 def test_eight_trials_are_two_prompts_ranks_and_rates_and_every_row_is_used(
