@@ -43,8 +43,7 @@ def train_lanes(
 
     Raises StoppedError with a checkpoint of every lane begun, and TransientError when the store does not answer.
     """
-    # Lanes are taken in one order, whatever order they are given in: sums of floats depend on who stands where.
-    waiting = deque(_split(sorted(lanes, key=lambda lane: lane.trial_id), size=width))
+    waiting = deque(_split(lanes, size=width))
     begun: dict[str, Course] = {}
     while waiting:
         pack = waiting.popleft()
@@ -205,4 +204,6 @@ def _memory_error(train: Callable[[], None]) -> str | None:
 
 
 def _split(lanes: Sequence[Lane], *, size: int) -> list[list[Lane]]:
-    return [list(lanes[at : at + size]) for at in range(0, len(lanes), size)]
+    """Packs in the order given. In a pack lanes have one order, as sums of floats depend on who stands where."""
+    packs = (lanes[at : at + size] for at in range(0, len(lanes), size))
+    return [sorted(pack, key=lambda lane: lane.trial_id) for pack in packs]
