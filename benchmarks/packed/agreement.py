@@ -32,7 +32,7 @@ def agreement(one: MeasuredWay, other: MeasuredWay, *, steps: int | None = None)
 
     Raises BenchmarkError when the two have other trials or another number of steps.
     """
-    found = [(0.0, "no step")]
+    found: list[tuple[float, str]] = []
     for ours, theirs in _pairs(one, other):
         if len(ours.losses) != len(theirs.losses):
             raise BenchmarkError(
@@ -40,7 +40,7 @@ def agreement(one: MeasuredWay, other: MeasuredWay, *, steps: int | None = None)
             )
         for step, (a, b) in enumerate(zip(ours.losses[:steps], theirs.losses[:steps], strict=True), start=1):
             found.append((abs(a - b) / max(abs(b), 1e-12), f"{ours.label}, step {step}"))
-    return Agreement(one.way, other.way, len(found) - 1, *max(found, key=lambda pair: pair[0]))
+    return Agreement(one.way, other.way, len(found), *max(found, key=lambda pair: pair[0], default=(0.0, "")))
 
 
 def check_losses(found: Sequence[Agreement], *, tolerance: float) -> None:

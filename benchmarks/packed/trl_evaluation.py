@@ -20,13 +20,15 @@ from packed.trl_task import TrlEvaluation
 __all__ = ["Evaluator"]
 
 Ids = tuple[int, ...]
+Rows = Sequence[Mapping[str, str]]
+"""Of prompt and completion."""
 
 
 class Evaluator:
     """Texts and completion losses of a split, as `model` has them now."""
 
     def __init__(
-        self, tokenizer: Any, rows: Mapping[str, Any], *, generation: GenerationOptions | None, batch_size: int
+        self, tokenizer: Any, rows: Mapping[str, Rows], *, generation: GenerationOptions | None, batch_size: int
     ) -> None:
         if generation is None:
             raise ValueError("the task's trial has no generation settings")
@@ -40,7 +42,7 @@ class Evaluator:
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        self._references = {split: rows[split]["completion"] for split in ("validation", "test")}
+        self._references = {split: [row["completion"] for row in rows[split]] for split in ("validation", "test")}
         self._encoded = {split: self._encode(rows[split]) for split in self._references}
         self.evaluations: list[TrlEvaluation] = []
         self.texts: list[dict[str, Any]] = []
@@ -73,10 +75,10 @@ class Evaluator:
         self.texts += [{"split": split, "step": step, "text": text} for text in texts]
         self.seconds += time.monotonic() - began
 
-    def _encode(self, rows: Any) -> list[tuple[Ids, Ids]]:
+    def _encode(self, rows: Rows) -> list[tuple[Ids, Ids]]:
         """Prompt and completion of each row, with the end token."""
-        prompts = self._tokenizer(list(rows["prompt"]))["input_ids"]
-        completions = self._tokenizer(list(rows["completion"]), add_special_tokens=False)["input_ids"]
+        prompts = self._tokenizer([row["prompt"] for row in rows])["input_ids"]
+        completions = self._tokenizer([row["completion"] for row in rows], add_special_tokens=False)["input_ids"]
         end = self._tokenizer.eos_token_id
         return [(tuple(p), (*c, end)) for p, c in zip(prompts, completions, strict=True)]
 

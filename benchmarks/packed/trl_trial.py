@@ -13,13 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
-from peft import LoraConfig
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from transformers.pytorch_utils import Conv1D
-from trl import SFTConfig, SFTTrainer
 
-from job.contract.config import LoraOptions, TrainingOptions
 from packed.trl_evaluation import Evaluator
 from packed.trl_task import TrlResult, TrlTask
 
@@ -27,6 +22,8 @@ from packed.trl_task import TrlResult, TrlTask
 def main() -> int:
     task = TrlTask.model_validate_json(Path(sys.argv[1]).read_bytes())
     model, tokenizer = _loaded(task)
+    if task.config.training is not None:
+        from packed.trl_training import new_trainer  # here, so that importing TRL counts as start-up, and for training
     on_cuda = torch.cuda.is_available()
     began = time.monotonic()
     rows = {split: _rows(Path(task.rows, f"{split}.jsonl")) for split in ("train", "validation", "test")}
@@ -35,7 +32,7 @@ def main() -> int:
     trainer = None
     if task.config.training is not None:
         history = _History(evaluator, eval_steps=task.config.training.eval_steps)
-        trainer = _trainer(task, model, tokenizer, rows["train"], callback=history)
+        trainer = new_trainer(task, model, tokenizer, rows["train"], callback=history)
         model = trainer.model
     prepared = time.monotonic()
     if trainer is not None:
@@ -62,8 +59,8 @@ def main() -> int:
     return 0
 
 
-def _rows(path: Path) -> Dataset:
-    return Dataset.from_list([json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line])
+def _rows(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _loaded(task: TrlTask) -> tuple[Any, Any]:
@@ -78,55 +75,6 @@ def _loaded(task: TrlTask) -> tuple[Any, Any]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
-
-
-def _trainer(task: TrlTask, model: Any, tokenizer: Any, rows: Any, *, callback: TrainerCallback) -> Any:
-    options, lora = task.config.training, task.config.lora
-    if options is None or lora is None:
-        raise ValueError("a trial without training or lora has nothing to train")
-    return SFTTrainer(
-        model=model,
-        args=_arguments(options, seed=task.seed, output=task.output),
-        train_dataset=rows,
-        processing_class=tokenizer,
-        peft_config=_lora(lora, model),
-        callbacks=[callback],
-    )
-
-
-def _lora(lora: LoraOptions, model: Any) -> LoraConfig:
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=lora.r,
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout,
-        target_modules=lora.target_modules,
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
-    )
-
-
-def _arguments(options: TrainingOptions, *, seed: int, output: str) -> SFTConfig:
-    return SFTConfig(
-        output_dir=f"{output}/trainer",
-        completion_only_loss=True,
-        max_length=None,
-        max_steps=options.max_steps,
-        per_device_train_batch_size=options.per_device_train_batch_size,
-        gradient_accumulation_steps=options.gradient_accumulation_steps,
-        learning_rate=options.learning_rate,
-        lr_scheduler_type=options.lr_scheduler_type,
-        weight_decay=options.weight_decay,
-        max_grad_norm=options.max_grad_norm,
-        bf16=options.bf16,
-        seed=seed,
-        train_sampling_strategy="sequential",  # the rows come in the order of training
-        gradient_checkpointing=False,
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
 
 
 class _History(TrainerCallback):  # type: ignore[misc]  # transformers is untyped to mypy here
