@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_lanes import Owner, Tiny, side_by_side
-from tiny_training import lora, options
+from tiny_training import TRIAL, Run, lora, options
 from transformers import PreTrainedModel
 
 from job.contract.config import JobExecution
@@ -17,6 +18,7 @@ from job.lanes.head import lane_losses
 from job.lanes.passes import Pass
 from job.stopping import StopSignal
 
+EVERY_STEP = JobExecution(checkpoint_every=1)
 NAMES = ("a" * 12, "b" * 12, "c" * 12, "d" * 12)
 TRIALS = tuple(Tiny(name, lora(r=2 + index), options(eval_steps=2), seed=index) for index, name in enumerate(NAMES))
 
@@ -164,3 +166,28 @@ def test_a_store_that_is_away_ends_the_group_to_be_run_again(tiny_gpt2_folder: P
     with pytest.raises(TransientError):
         side_by_side(tiny_gpt2_folder, TRIALS[:2], owners=owners)
     assert all(owner.error is None for owner in owners.values())
+
+
+def test_each_engine_passes_over_a_checkpoint_of_the_other_and_begins_anew(
+    tiny_gpt2_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Run(tiny_gpt2_folder, tmp_path, training=options(), adapter=lora(), execution=EVERY_STEP)
+    with pytest.raises(StoppedError):
+        run.attempt(on_step=stop_at(3))
+    trial = Tiny(TRIAL, lora(), options())
+    owners = {TRIAL: Owner(at_step=stop_at(5))}
+    with pytest.raises(StoppedError):
+        side_by_side(tiny_gpt2_folder, [trial], root=tmp_path, owners=owners, execution=EVERY_STEP)
+    assert owners[TRIAL].seconds > 0
+    assert "passed over" in caplog.text
+    caplog.clear()
+    assert [record.step for record in run.attempt().history] == [1, 2, 3, 4, 5, 6]
+    assert "state.json is not a valid" in caplog.text
+
+
+def stop_at(step: int) -> Callable[[StepRecord], None]:
+    def told(record: StepRecord) -> None:
+        if record.step == step:
+            raise StoppedError("stopped")
+
+    return told
