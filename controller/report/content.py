@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from controller.collect import Collected, Measured, TrialData
 from controller.remedies import WAYS_ON, log_command, repeats, retry_command
+from controller.report.conclusions import Verdict
 from controller.report.curves import curves_of
 from controller.report.document import (
     Configuration,
@@ -18,9 +19,12 @@ from controller.report.document import (
     Spent,
 )
 from controller.report.findings import findings_of, warnings_of
+from controller.report.numbers import plus_minus
 from controller.report.ranking import Ranking, Standing
 from controller.report.setup import setup_of, values_of
 from controller.report.text import one_line, shortened, visible
+from controller.report.verdict import decided
+from controller.report.verdict_words import worded
 from controller.spec.model import SweepSpec
 from job.contract.metric_names import DIRECTIONS
 from job.store import Keys
@@ -63,13 +67,19 @@ def build_report(collected: Collected, ranking: Ranking, *, examples: tuple[Samp
         configurations=configurations,
         pending=tuple(_pending(trial) for trial in collected.trials if trial.state in ("pending", "stopped")),
         failures=tuple(_failed(trial, collected.place) for trial in collected.trials if trial.trouble is not None),
-        findings=tuple(map(one_line, findings.sentences)),
-        reach=tuple(map(one_line, findings.reach)),
+        verdict=_verdict(ranking),
+        findings=tuple(map(one_line, findings)),
         warnings=tuple(map(one_line, warnings)),
-        small=findings.small,
         examples=examples,
         provenance=provenance,
     )
+
+
+def _verdict(ranking: Ranking) -> Verdict:
+    goal = ranking.objective
+    scored = {one.planned.letter: one.objective for one in ranking.standings if one.objective is not None}
+    means = {letter: plus_minus(metric, goal.metric) for letter, metric in scored.items()}
+    return worded(decided(ranking), means=means)
 
 
 def _configuration(standing: Standing, collected: Collected, objective: Objective) -> Configuration:

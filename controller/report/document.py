@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from job.contract.base import Count, Flag, Frozen, Name, Number, Positive, Text
+from controller.report.conclusions import Effects, Verdict
+from job.contract.base import Count, Frozen, Name, Number, Positive, Text
 from job.contract.config import PromptTemplate, Provenance, TrialKind
 from job.contract.documents import ScoredSplit
 from job.contract.errors import FailureReason, TrialState
@@ -233,16 +234,13 @@ class Report(Frozen):
     pending: tuple[Text, ...] = ()
     """Trials with neither result nor failure, as `letter (seed n): state`."""
     failures: tuple[FailedTrial, ...]
+    verdict: Verdict
     findings: tuple[Text, ...]
-    """What the numbers show."""
-    reach: tuple[Text, ...]
-    """How far they reach: their size, and what it does not allow to say."""
+    """Where the baselines stand, in counts."""
     warnings: tuple[Text, ...]
     """What a reader has to know before trusting the ranking."""
-    small: Flag
-    """Whether the numbers are too few to name a winner; `reach` says why."""
     examples: tuple[SampledExample, ...]
-    verdict: None = None
-    effects: None = None
+    effects: Effects | None = None
+    """None where nothing was varied, or nothing can be compared."""
     regression: None = None
     provenance: ReportProvenance

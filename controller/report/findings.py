@@ -4,39 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from controller.collect import Collected, Measured
 from controller.report.document import Objective, ReportProvenance
-from controller.report.numbers import listed, plus_minus, spoken, written_number
+from controller.report.numbers import counted, listed, spoken
 from controller.report.ranking import Standing
-from controller.report.reach import Reach, counted
 from controller.report.setup import dropped_between
 from controller.spec.warnings import REGRESSION_IS_NOT_JUDGED
 
-__all__ = ["Findings", "findings_of", "warnings_of"]
+__all__ = ["findings_of", "warnings_of"]
 
 
-class Findings(NamedTuple):
-    """What the numbers show."""
-
-    sentences: tuple[str, ...]
-    reach: tuple[str, ...] = ()
-    """How far they reach."""
-    small: bool = False
-    """Whether they are too few to name a winner."""
-
-
-def findings_of(standings: Sequence[Standing], objective: Objective) -> Findings:
-    """How far the ranking reaches: its size, its overlaps, and where the baselines stand."""
-    ranked = [standing for standing in standings if standing.trained and standing.objective is not None]
-    if not ranked:
-        return Findings(tuple(_nothing_ranked(standings, objective)))
-    reach = Reach.of(ranked)
+def findings_of(standings: Sequence[Standing], objective: Objective) -> tuple[str, ...]:
+    """How many of all trained configurations are above the baselines; the verdict tests the best one alone."""
     counts = tuple(_against_baselines(standings, objective))
     caveat = ("These counts compare means alone: no test says whether a difference is more than chance.",)
-    sentences = (_first(ranked, objective), *counts, *(caveat if counts else ()))
-    return Findings(sentences, reach=(*reach.sentences(), *_picked(ranked, objective)), small=reach.small)
+    return (*counts, *(caveat if counts else ()))
 
 
 def warnings_of(
@@ -58,48 +41,6 @@ def warnings_of(
         *collected.notes,
     )
     return tuple(dict.fromkeys(sentences))  # the plan may have warned of the same
-
-
-def _nothing_ranked(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
-    trained = [standing for standing in standings if standing.trained]
-    if not standings:
-        yield "The plan has no trial, so there is nothing to report."
-    elif not trained:
-        yield "The plan has no trained configuration; there are baselines only."
-    elif any(standing.measured for standing in trained):
-        yield (
-            f"No trained configuration has {spoken(objective.metric)} on {objective.split}, so nothing is ranked: "
-            "configurations are in order of their letters."
-        )
-    elif all(trial.state == "failed" for standing in trained for trial in standing.trials):
-        yield "Every trained configuration failed, so nothing is ranked."
-    else:
-        yield "No trained configuration has a result yet, so nothing is ranked."
-
-
-def _first(ranked: Sequence[Standing], objective: Objective) -> str:
-    best = ranked[0].objective
-    if best is None:
-        return ""
-    tied = [standing.planned.letter for standing in ranked if standing.rank == 1]
-    where = f"{spoken(objective.metric)} on {objective.split}"
-    if len(tied) == len(ranked) > 1:
-        return f"All {len(ranked)} trained configurations have the same mean {where}: {written_number(best.mean)}."
-    if len(tied) > 1:
-        return f"{listed(tied)} share the first rank by mean {where}: {written_number(best.mean)}."
-    return f"{tied[0]} ranks first by mean {where}: {plus_minus(best)}."
-
-
-def _picked(ranked: Sequence[Standing], objective: Objective) -> Iterator[str]:
-    """That the best of several looks better than it is (Smith and Winkler 2006, The Optimizer's Curse)."""
-    if ranked[-1].rank == 1:  # the only one, or all are equal: there was nothing to pick
-        return
-    others = [split for split in ranked[0].metrics if split != objective.split]
-    free = f"; its mean on {' and '.join(others)} is free of that choice" if others else ""
-    yield (
-        f"The first of {len(ranked)} means on {objective.split} is picked for being the best, so it likely flatters "
-        f"its configuration{free}."
-    )
 
 
 def _against_baselines(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:

@@ -98,11 +98,11 @@ def _opening(report: Report, progress: str) -> Iterator[str]:
         yield f"**What was tried.** {prose(report.description)}"
     if report.success:
         yield f"**Success criterion.** {prose(report.success)}"
-    yield "## What the numbers show"
-    if report.reach:
-        yield "\n>\n".join(f"> {prose(sentence)}" for sentence in report.reach)
-    if report.findings:
-        yield "\n".join(f"- {prose(sentence)}" for sentence in report.findings)
+    verdict = report.verdict
+    yield f"## Verdict: {prose(verdict.heading)}"
+    yield prose(" ".join(verdict.sentences))
+    if small := (*verdict.notes, *report.findings):
+        yield "\n".join(f"- {prose(sentence)}" for sentence in small)
     if report.warnings:
         yield "\n".join(f"- **Note.** {prose(sentence)}" for sentence in report.warnings)
 

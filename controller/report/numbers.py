@@ -13,6 +13,7 @@ __all__ = [
     "arrow",
     "better",
     "bytes_written",
+    "counted",
     "half_width",
     "has_no_spread",
     "listed",
@@ -96,6 +97,11 @@ def listed(names: Sequence[str], *, separator: str = ", ") -> str:
     unique = list(dict.fromkeys(names))
     more = len(unique) - _LISTED
     return separator.join(unique[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `32 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def seconds(value: float) -> str:

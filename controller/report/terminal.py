@@ -41,7 +41,9 @@ def ranked_table(report: Report, width: int | None) -> str:
     lines += _table(shown, report, sys.maxsize if width is None else width)
     if len(report.configurations) > ROWS:
         lines.append(f"and {len(report.configurations) - ROWS} more in report.csv")
-    lines += [one_line(sentence) for sentence in (*report.findings, *report.reach)]
+    verdict = report.verdict
+    said = (f"{verdict.heading}.", *verdict.sentences, *verdict.notes, *report.findings)
+    lines += [one_line(sentence) for sentence in said]
     lines += [spent_words(report)] if measured else []
     lines += [f"note: {one_line(sentence)}" for sentence in report.warnings]
     return "\n".join(lines) + "\n"

@@ -68,3 +68,14 @@ def test_a_regression_section_is_said_to_be_unjudged_once(tmp_path: Path) -> Non
     assert report_of(run).warnings.count(said) == 1
     silent = run.plan.model_copy(update={"warnings": ()})
     assert said in write_report(run.store, plan=silent, spec_text=run.loaded.text).warnings
+
+
+def test_baselines_are_counted_against_by_mean_with_a_caveat(run: MadeRun) -> None:
+    assert report_of(run).findings == ()
+    finish_all(run)
+    findings = report_of(run).findings
+    assert "8 of 8 trained configurations are above the zero-shot baseline of their prompt." in findings[0]
+    assert "completion loss" in findings[1]
+    assert "are below" in findings[1]
+    assert findings[2].endswith("are above lead-3.")
+    assert findings[3].startswith("These counts compare means alone: no test says")

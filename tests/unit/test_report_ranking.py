@@ -76,7 +76,8 @@ def test_configurations_with_equal_means_share_a_rank(run: MadeRun) -> None:
     assert [(found.letter, found.rank) for found in report.configurations[:5]] == [
         ("B", 1), ("D", 1), ("F", 1), ("A", 4), ("C", 4),
     ]  # fmt: skip
-    assert report.findings[0] == "B, D, F share the first rank by mean ROUGE-L on validation: 0.300."
+    assert report.verdict.best == ("B", "D", "F")
+    assert report.verdict.kind == "tied"
 
 
 def test_all_equal_is_said(run: MadeRun) -> None:
@@ -84,10 +85,10 @@ def test_all_equal_is_said(run: MadeRun) -> None:
     for trial in run.plan.trials:
         run.finish(trial, scores=flat(0.25))
     report = report_of(run)
-    assert report.findings[0] == "All 8 trained configurations have the same mean ROUGE-L on validation: 0.250."
+    said = "All 8 trained configurations have the same mean ROUGE-L on validation, 0.250 (no spread)."
+    assert report.verdict.sentences[0] == said
     assert {found.rank for found in report.configurations if found.kind == "lora"} == {1}
-    assert not any("flatters" in sentence for sentence in report.reach)
-    assert report.small
+    assert report.verdict.optimism is None
 
 
 def test_a_result_without_the_objective_is_listed_and_not_ranked(run: MadeRun) -> None:
@@ -103,7 +104,7 @@ def test_no_result_with_the_objective_leaves_the_order_of_letters(run: MadeRun) 
         run.finish(trial, without=["rougeL"])
     report = report_of(run)
     assert [found.letter for found in report.configurations] == list("ABCDEFGHIJK")
-    assert report.findings[0].startswith("No trained configuration has ROUGE-L on validation")
+    assert report.verdict.sentences[0].startswith("No trained configuration has ROUGE-L on validation")
 
 
 def test_a_single_row_has_a_mean_and_no_interval(run: MadeRun) -> None:
@@ -112,7 +113,7 @@ def test_a_single_row_has_a_mean_and_no_interval(run: MadeRun) -> None:
     report = report_of(run)
     metric = row(report, "A").metrics["validation"]["rougeL"]
     assert (metric.rows, metric.low, metric.high) == (1, None, None)
-    assert "One row says nothing about the spread between rows, so there are no intervals." in report.reach
+    assert report.verdict.nothing == "one_row"
 
 
 def test_an_interval_is_shown_within_the_range_of_its_metric_and_its_half_width_as_computed(run: MadeRun) -> None:
@@ -133,9 +134,7 @@ def test_equal_rows_have_no_interval_and_the_report_says_why(run: MadeRun) -> No
     report = report_of(run)
     metric = row(report, "A").metrics["validation"]["rougeL"]
     assert (metric.low, metric.high, metric.half) == (None, None, None)
-    assert (
-        "A, B, C, D, E, F, G, H: all rows have the same score, so there is no spread and no interval." in report.reach
-    )
-    assert report.small
+    assert report.verdict.without_spread == tuple("ABCDEFGH")
+    assert report.verdict.tied == tuple("ABCDEFGH")
     assert "| 0.000 (no spread) |" in stored(run, "report.md")
     assert "no spread" in stored(run, "report.html")
