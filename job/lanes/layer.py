@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from job.dropout import RowPlace, dropped, layer_key
 
@@ -28,9 +29,10 @@ class Lanes:
 
     def __init__(self, model: PreTrainedModel, stack: Stack) -> None:
         self._stack = stack
-        self._lane: slice = slice(None)
+        self._lane: slice | None = slice(None)
         self._rows: Sequence[RowPlace | None] = ()
-        self._handles = [self._hook(module, name) for name, module in model.named_modules() if name in stack.slots]
+        self._targets = {name: module for name, module in model.named_modules() if name in stack.slots}
+        self._handles = [self._hook(module, name) for name, module in self._targets.items()]
 
     def detach(self) -> None:
         """The base model is as it was."""
@@ -55,6 +57,31 @@ class Lanes:
         finally:
             self._lane = slice(None)
 
+    @contextmanager
+    def merged(self, lane: int) -> Iterator[None]:
+        """As `only`, with the lane's update added to the layers' own weights, and taken out again to the last bit.
+
+        A layer then costs what it costs without an adapter; meanwhile the adapted weights are held twice.
+        """
+        kept = {name: target.get_parameter("weight").detach().clone() for name, target in self._targets.items()}
+        self._lane = None
+        try:
+            with torch.no_grad():
+                for name, target in self._targets.items():
+                    target.get_parameter("weight").add_(self._update(name, lane, target))
+            yield
+        finally:
+            self._lane = slice(None)
+            with torch.no_grad():
+                for name, target in self._targets.items():
+                    target.get_parameter("weight").copy_(kept[name])
+
+    def _update(self, name: str, lane: int, target: torch.nn.Module) -> torch.Tensor:
+        """What the lane adds to the layer's weight, laid out as it is."""
+        stack = self._stack
+        update = (stack.downs[name][lane] * stack.scales[name][lane]) @ stack.ups[name][lane]
+        return update if isinstance(target, Conv1D) else update.T  # GPT-2 stores (in, out)
+
     def _hook(self, module: torch.nn.Module, name: str) -> RemovableHandle:
         return module.register_forward_hook(partial(self._add, name, layer_key(name)))
 
@@ -62,6 +89,8 @@ class Lanes:
         self, name: str, layer: int, module: torch.nn.Module, args: tuple[Any, ...], result: torch.Tensor
     ) -> torch.Tensor:
         stack, lane = self._stack, self._lane
+        if lane is None:
+            return result
         down, up, scale = stack.downs[name], stack.ups[name], stack.scales[name]
         if lane != slice(None):
             down, up, scale = down[lane], up[lane], scale[lane]

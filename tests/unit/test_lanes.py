@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_lanes import Owner, Tiny, side_by_side
-from tiny_training import TRIAL, Run, lora, options
+from tiny_training import TRIAL, Run, base_model, lora, options
 from transformers import PreTrainedModel
 
+from job.adapter import add_adapter
 from job.contract.config import JobExecution
 from job.contract.documents import StepRecord
 from job.contract.errors import DataError, GpuMemoryError, StoppedError, TransientError
+from job.lanes.adapters import factors_of
 from job.lanes.head import lane_losses
+from job.lanes.layer import Lanes
 from job.lanes.passes import Pass
+from job.lanes.stack import Factors, LaneAdapter, Stack
 from job.stopping import StopSignal
 
 EVERY_STEP = JobExecution(checkpoint_every=1)
@@ -191,3 +195,51 @@ def stop_at(step: int) -> Callable[[StepRecord], None]:
             raise StoppedError("stopped")
 
     return told
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_a_merged_lane_answers_as_its_adapter_does_and_leaves_every_bit_of_the_base(
+    architecture: str, tiny_gpt2_folder: Path, tiny_llama_folder: Path
+) -> None:
+    base = base_model(tiny_gpt2_folder if architecture == "gpt2" else tiny_llama_folder)
+    before = {name: weight.clone() for name, weight in base.named_parameters()}
+    torch.manual_seed(0)
+    adapters = []
+    for rank in (2, 5):
+        model = add_adapter(base, lora=lora(r=rank), seed=rank)
+        factors = {
+            name: Factors(down, torch.randn_like(up) / 10) for name, (down, up) in factors_of(model).items()
+        }  # fmt: skip
+        adapters.append(LaneAdapter(factors, dict.fromkeys(factors, 0.5 * rank), dropout=0.5))
+        model.unload()
+    ids = torch.arange(20, 60).view(2, 20)
+    with torch.inference_mode():
+        plain = base(ids).logits
+    lanes = Lanes(base, Stack(adapters, device=base.device))
+    answers = []
+    with torch.inference_mode():
+        for lane in range(2):
+            with lanes.only(lane):
+                hooked = base(ids).logits
+            with lanes.merged(lane):
+                merged = base(ids).logits
+            assert torch.allclose(hooked, merged, rtol=0, atol=1e-5)
+            assert not torch.allclose(hooked, plain, rtol=0, atol=1e-2)
+            answers.append(hooked)
+    assert not torch.allclose(answers[0], answers[1], rtol=0, atol=1e-2)
+    lanes.detach()
+    assert all(torch.equal(weight, before[name]) for name, weight in base.named_parameters())
+    with torch.inference_mode():
+        assert torch.equal(base(ids).logits, plain)
+
+
+def test_an_evaluation_that_fails_leaves_the_base_as_it_was(tiny_gpt2_folder: Path) -> None:
+    base = base_model(tiny_gpt2_folder)
+    before = {name: weight.clone() for name, weight in base.named_parameters()}
+    model = add_adapter(base, lora=lora(), seed=1)
+    lane = LaneAdapter(factors_of(model), dict.fromkeys(factors_of(model), 1.0), dropout=0.0)
+    model.unload()
+    lanes = Lanes(base, Stack([lane], device=base.device))
+    with pytest.raises(StoppedError), lanes.merged(0):
+        raise StoppedError("stopped")
+    assert all(torch.equal(weight, before[name]) for name, weight in base.named_parameters())
