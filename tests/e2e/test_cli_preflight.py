@@ -160,7 +160,7 @@ def test_a_canary_ends_with_who_asked_for_it(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    while [child for child in children if Path(f"/proc/{child}").exists()]:  # whoever inherits a dead one takes a moment
+    while [child for child in children if Path(f"/proc/{child}").exists()]:  # who inherits the dead takes a moment
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert not list(folder.glob("lorasweep-canary-*"))
