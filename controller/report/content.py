@@ -18,6 +18,7 @@ from controller.report.document import (
     SeedTrial,
     Spent,
 )
+from controller.report.effects import effects_of
 from controller.report.findings import findings_of, warnings_of
 from controller.report.numbers import plus_minus
 from controller.report.ranking import Ranking, Standing
@@ -68,6 +69,7 @@ def build_report(collected: Collected, ranking: Ranking, *, examples: tuple[Samp
         pending=tuple(_pending(trial) for trial in collected.trials if trial.state in ("pending", "stopped")),
         failures=tuple(_failed(trial, collected.place) for trial in collected.trials if trial.trouble is not None),
         verdict=_verdict(ranking),
+        effects=effects_of(ranking, spec),
         findings=tuple(map(one_line, findings)),
         warnings=tuple(map(one_line, warnings)),
         examples=examples,

@@ -13,9 +13,11 @@ from markupsafe import Markup
 from controller.report import numbers
 from controller.report.brief import brief
 from controller.report.document import Configuration, Report
+from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.svg import charts_of, key_of, whiskers_of
 from controller.report.words import (
     baseline_words,
+    behind_words,
     headline,
     opening,
     rows_words,
@@ -23,6 +25,7 @@ from controller.report.words import (
     spent_words,
     splits_of,
     store_words,
+    tied_letters,
     train_words,
     trial_words,
 )
@@ -75,6 +78,13 @@ def html_report(whole: Report) -> str:
         left_out=shown.left_out,
         failures_left_out=shown.failures_left_out,
         failed=len(whole.failures),
+        tied=tied_letters(report),
+        behind=behind_words(report),
+        effects=report.effects,
+        effects_heading="" if report.effects is None else effects_heading(report.effects),
+        effects_legend=EFFECTS_LEGEND,
+        effect_lines=() if report.effects is None else effect_lines(report.effects),
+        effects_sentences=() if report.effects is None else effects_sentences(report.effects),
         is_ranked=any(found.rank is not None for found in report.configurations),
         splits={split: _ranked(report, split) for split in splits_of(report)},
         rows_words={split: rows_words(_ranked(report, split), split) for split in splits_of(report)},

@@ -6,22 +6,25 @@ Foreign text is either in code, where Markdown means nothing, or has every chara
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.report.brief import Brief, brief
 from controller.report.document import Configuration, Report
+from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.numbers import arrow, bytes_written, metric_names, money, plus_minus, seconds, title
 from controller.report.series import few_steps, series_of
 from controller.report.svg import DRAWN
 from controller.report.text import one_line
 from controller.report.words import (
     baseline_words,
+    behind_words,
     headline,
     opening,
     rows_words,
     spent_words,
     splits_of,
     store_words,
+    tied_letters,
     train_words,
     trial_words,
 )
@@ -35,6 +38,8 @@ _MENTION = re.compile(r"([@#])(?=\w)")
 _ZERO_WIDTH = "\N{ZERO WIDTH SPACE}"
 _DASH = "\N{EN DASH}"
 _CURVE_ROWS = 12
+_BEHIND = "*Behind the best* is the difference row by row; the intervals of all pairs hold together with 95 %."
+_TIED = " **= tied**: not shown worse than any other."
 
 
 def markdown_report(whole: Report) -> str:
@@ -45,6 +50,7 @@ def markdown_report(whole: Report) -> str:
         _opening(report, headline(whole)),
         _ranking(report),
         _left_out(shown),
+        _effects(report),
         _failures(shown),
         _pending(report),
         _varied(report),
@@ -118,21 +124,39 @@ def _ranking(report: Report) -> Iterator[str]:
         found = {name for configuration in shown for name in configuration.metrics[split]}
         names = metric_names(sorted(found), objective=goal.metric)
         header = ["Rank", "", "Configuration", *(f"{title(name)} {arrow(name)}".strip() for name in names)]
-        rows = (_ranking_row(configuration, split, names, ranks=ranks) for configuration in shown)
+        behind, tied = (behind_words(report), tied_letters(report)) if ranks else ({}, frozenset())
+        if behind:
+            header.append("Behind the best")
+        rows = (
+            _ranking_row(configuration, split, names, ranks=ranks, behind=behind, tied=configuration.letter in tied)
+            for configuration in shown
+        )
         costs = ["Train s", "Evaluate s", *([] if report.spent.cost is None else ["Cost"])]
         yield _table([*header, *costs] if ranks else header, rows, numbers_from=3)
         yield (
             f"{prose(rows_words(shown, split))} \N{PLUS-MINUS SIGN} is half a 95 % interval of the mean"
             f"{'; seconds are device-seconds over all seeds' if ranks else ''}. *Baselines* have no rank."
         )
+        if behind:
+            yield f"{_BEHIND}{_TIED if tied else ''}"
         if ranks:
             yield prose(spent_words(report))
 
 
-def _ranking_row(configuration: Configuration, split: ScoredSplit, names: Sequence[str], *, ranks: bool) -> list[str]:
+def _ranking_row(
+    configuration: Configuration,
+    split: ScoredSplit,
+    names: Sequence[str],
+    *,
+    ranks: bool,
+    behind: Mapping[str, str],
+    tied: bool,
+) -> list[str]:
     metrics = configuration.metrics[split]
     label = code(configuration.label) + (" *baseline*" if configuration.kind != "lora" else "")
+    label += " **= tied**" if tied else ""
     numbers = [plus_minus(metrics[name], name) if name in metrics else _DASH for name in names]
+    numbers += [behind.get(configuration.letter, _DASH)] if behind else []
     row = [str(configuration.rank or _DASH), configuration.letter, label, *numbers]
     if ranks:
         row += [prose(train_words(configuration)) or _DASH, seconds(configuration.evaluate_s)]
@@ -143,6 +167,29 @@ def _ranking_row(configuration: Configuration, split: ScoredSplit, names: Sequen
 def _left_out(shown: Brief) -> Iterator[str]:
     if shown.left_out:
         yield f"{shown.left_out:,} more configurations are in report.csv."
+
+
+def _effects(report: Report) -> Iterator[str]:
+    found = report.effects
+    if found is None:
+        return
+    yield f"## {effects_heading(found)}"
+    if lines := effect_lines(found):
+        rows = [
+            [
+                code(one.factor),
+                code(one.against),
+                code(one.level),
+                f"{one.change} ({one.span})",
+                one.shown,
+                one.rests_on,
+            ]
+            for one in lines
+        ]
+        yield _table(["Setting", "From", "To", "Mean changes by", "To is", "Rests on"], rows, numbers_from=3)
+        yield EFFECTS_LEGEND
+    if said := effects_sentences(found):
+        yield "\n".join(f"- {prose(sentence)}" for sentence in said)
 
 
 def _failures(shown: Brief) -> Iterator[str]:

@@ -13,7 +13,7 @@ from controller.spec.vary import RandomRange, written
 from job.contract.base import Frozen
 from job.contract.config import PlannedTrial, PromptTemplate
 
-__all__ = ["dropped_between", "setup_of", "values_of"]
+__all__ = ["dropped_between", "settings_of", "setup_of", "values_of"]
 
 _DIGESTS = frozenset({"model.digest", "data.digest"})
 
@@ -40,7 +40,7 @@ def values_of(trial: PlannedTrial, spec: SweepSpec) -> dict[str, str]:
     """Varied path to the trial's value, as labels write it; empty for a baseline."""
     if trial.kind != "lora":
         return {}
-    settings = _settings(trial)
+    settings = settings_of(trial)
     return {path: settings.get(path, "") for path in spec.vary.paths}
 
 
@@ -70,9 +70,9 @@ def _shared(trials: Sequence[PlannedTrial], spec: SweepSpec) -> dict[str, str]:
     alike = [trial for trial in trials if trial.kind == "lora"] or list(trials)
     if not alike:
         return {}
-    shared = dict(_settings(alike[0]))
+    shared = dict(settings_of(alike[0]))
     for trial in alike[1:]:
-        settings = _settings(trial)
+        settings = settings_of(trial)
         shared = {path: value for path, value in shared.items() if settings.get(path) == value}
     ratio = spec.trial.lora.alpha_ratio
     if ratio is not None and "lora.lora_alpha" not in shared:
@@ -81,7 +81,7 @@ def _shared(trials: Sequence[PlannedTrial], spec: SweepSpec) -> dict[str, str]:
     return {path: one_line(value) for path, value in shared.items()}
 
 
-def _settings(trial: PlannedTrial) -> dict[str, str]:
+def settings_of(trial: PlannedTrial) -> dict[str, str]:
     """Every setting of a trial that is set, as `section.field`, except texts and digests."""
     config = trial.config
     settings = {} if trial.prompt_name is None else {"prompt": trial.prompt_name}

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from controller.collect import UNNAMED_STORE
 from controller.report.document import Configuration, FailedTrial, Report
-from controller.report.numbers import money, seconds
+from controller.report.numbers import money, seconds, written_number
 from controller.report.text import first_line, shortened
+from controller.report.verdict_words import spanned
 from job.contract.documents import ScoredSplit
 
 __all__ = ["baseline_words", "headline", "opening", "rows_words", "short_label", "spent_words", "splits_of"]
-__all__ += ["store_words", "train_words", "trial_words"]
+__all__ += ["behind_words", "store_words", "tied_letters", "train_words", "trial_words"]
 
 _OPENING_LIMIT = 300  # characters
 
@@ -87,6 +88,24 @@ def store_words(report: Report) -> str:
     return (
         f"In commands, {UNNAMED_STORE} stands for the folder that the run was started with (--store)." if named else ""
     )
+
+
+def tied_letters(report: Report) -> frozenset[str]:
+    """Of the configurations that share the top; empty where one stands alone there."""
+    tied = report.verdict.tied
+    return frozenset(tied) if len(tied) > 1 else frozenset()
+
+
+def behind_words(report: Report) -> dict[str, str]:
+    """Letter to how far behind the best it is, with the interval; of the configurations that were compared."""
+    verdict = report.verdict
+    if len(verdict.compared) < 2:
+        return {}
+    spans = {
+        one.letter: f"{written_number(one.behind, verdict.metric)} ({spanned(one.low, one.high, verdict.metric)})"
+        for one in verdict.compared
+    }
+    return {**spans, verdict.best[0]: "the best"}
 
 
 def baseline_words(configuration: Configuration) -> str:
