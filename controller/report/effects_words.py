@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controller.report.conclusions import Changed, Effects, Interaction
+from controller.report.conclusions import Effects, Interaction
 from controller.report.numbers import counted, spoken, title, written_number
 from controller.report.verdict_words import spanned
 
@@ -80,9 +80,13 @@ def effects_sentences(found: Effects) -> tuple[str, ...]:
 
 def interaction_words(one: Interaction, metric: str) -> str:
     """One interaction in a sentence."""
+    way, sign = ("up", 1) if one.estimate > 0 else ("down", -1)
+    ends = sorted(sign * end for end in (one.low, one.high) if end is not None)
+    low, high = ends if ends else (None, None)
     return (
-        f"The change of {_change(one.first)} is {_signed(one.estimate, metric)} ({spanned(one.low, one.high, metric)}) "
-        f"larger at {one.second.factor}={one.second.level} than at {one.second.factor}={one.second.against}."
+        f"From {one.first.factor}={one.first.against} to {one.first.level} the mean goes further {way} by "
+        f"{written_number(abs(one.estimate), metric)} ({spanned(low, high, metric)}) at "
+        f"{one.second.factor}={one.second.level} than at {one.second.factor}={one.second.against}."
     )
 
 
@@ -99,10 +103,6 @@ def _interactions(found: Effects) -> str:
         f"{shown} of {many} of two settings {'is' if shown == 1 else 'are'} shown, so the effect of one setting on "
         f"{spoken(found.metric)} depends on the other:"
     )
-
-
-def _change(change: Changed) -> str:
-    return f"{change.factor} from {change.against} to {change.level}"
 
 
 def _signed(value: float, metric: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import GRID, MadeRun, made_run
-from made_report import finish_all, report_of
+from made_report import finish_all, report_of, stored
 
 from controller.report.conclusions import Effects
+from controller.report.effects_words import effect_lines, effects_sentences
 
 SEEDS = GRID.replace("seeds: [0]", "seeds: [0, 1, 2]")
 ONE = (
@@ -101,3 +102,37 @@ def test_nothing_finished_or_nothing_varied_has_no_effects(tmp_path: Path) -> No
     one = made_run(tmp_path / "one", ONE + "vary:\n" + GRID[GRID.index("  seeds:") :])
     finish_all(one)
     assert report_of(one).effects is None
+
+
+def test_an_effect_is_drawn_beside_zero_and_an_interaction_said_in_its_direction(tmp_path: Path) -> None:
+    found = finished(made_run(tmp_path, SEEDS), moved=0.05)
+    lines = effect_lines(found)
+    assert [line.shown for line in lines] == ["better", "better", "not shown"]
+    assert len({line.zero for line in lines}) == 1
+    assert all(line.low <= line.at <= line.high for line in lines)
+    assert lines[0].zero < lines[0].low
+    assert lines[2].low < lines[2].zero < lines[2].high
+    assert lines[0].change.startswith("+0.07")
+    said = effects_sentences(found)
+    assert said[0].startswith("1 of the 3 interactions of two settings is shown")
+    assert said[1].startswith("From prompt=v1 to v2 the mean goes further up by 0.0")
+    assert said[1].endswith("at lora.r=16 than at lora.r=8.")
+
+
+def test_a_falling_interaction_is_said_with_a_positive_number(tmp_path: Path) -> None:
+    found = finished(made_run(tmp_path, SEEDS), moved=-0.05)
+    said = effects_sentences(found)[1]
+    assert "the mean goes further down by 0.0" in said
+    assert "\N{MINUS SIGN}" not in said
+
+
+def test_every_form_has_the_effects_and_marks_the_tied(tmp_path: Path) -> None:
+    run = made_run(tmp_path, SEEDS)
+    finished(run, moved=0.05)
+    page, text = stored(run, "report.html"), stored(run, "report.md")
+    for form in (page, text):
+        assert "Why: what mattered for ROUGE-L on validation" in form
+        assert "goes further up" in form
+        assert "Behind the best" in form
+    assert "**= tied**" in text
+    assert "= tied</span>" in page
