@@ -90,6 +90,10 @@ class Checkpoints:
             except (ResultError, NotFoundError) as err:
                 logger.warning("checkpoint of step %d by %s passed over: %s", stored.step, stored.attempt, err)
 
+    def discard(self, checkpoint: Checkpoint) -> None:
+        """Remove one that cannot be gone on from: as a higher step it would have every new one pruned."""
+        self._remove(_Stored(checkpoint.step, checkpoint.attempt))
+
     def prune(self, *, keep: int) -> None:
         """Remove all but the `keep` highest complete ones; what is above them may still be growing, and stays."""
         kept = self._complete()[:keep]

@@ -76,7 +76,7 @@ def dropped(x: torch.Tensor, *, rows: Sequence[RowPlace | None], ratios: Sequenc
 
     None stands for a row that is padding alone: nothing of it is dropped.
     """
-    shaped = x.view(len(rows), -1, x.shape[-1])
+    shaped = x.reshape(len(rows), -1, x.shape[-1])
     count = shaped[0].numel()
     drops = np.zeros((len(rows), count), dtype=np.bool_)
     for index, (row, ratio) in enumerate(zip(rows, ratios, strict=True)):
@@ -91,7 +91,7 @@ def dropped(x: torch.Tensor, *, rows: Sequence[RowPlace | None], ratios: Sequenc
 
 
 def _threshold(ratio: float) -> int:
-    return round(ratio * (1 << _BITS))
+    return min(round(ratio * (1 << _BITS)), (1 << _BITS) - 1)  # something is always kept
 
 
 def _draws(row: RowPlace, *, layer: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint16]]:

@@ -37,7 +37,16 @@ from job.store import Keys, Store
 from job.store.results import read_result
 from job.watchdog import Watchdog
 
-__all__ = ["Sources", "fetch_sources", "is_done", "new_context", "publish_trial", "run_trial", "watched"]
+__all__ = [
+    "Sources",
+    "disk_full_is_transient",
+    "fetch_sources",
+    "is_done",
+    "new_context",
+    "publish_trial",
+    "run_trial",
+    "watched",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +110,7 @@ def watched(attempt: Attempt, *, on_hang: Callable[[str], None]) -> Iterator[Non
     """Inside, a process that hangs is ended, and a full scratch disk is a reason to try again."""
     with (
         _watching(Watchdog(log=attempt.log, on_hang=on_hang), stop=attempt.stop),
-        _disk_full_is_transient(attempt.work),
+        disk_full_is_transient(attempt.work),
     ):
         yield
 
@@ -209,7 +218,7 @@ def _watching(watchdog: Watchdog, *, stop: StopSignal) -> Iterator[None]:
 
 
 @contextmanager
-def _disk_full_is_transient(work: Path) -> Iterator[None]:
+def disk_full_is_transient(work: Path) -> Iterator[None]:
     """A full scratch disk is nobody's mistake in the spec: say where, how much is free, and try again later."""
     try:
         yield

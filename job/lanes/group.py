@@ -38,7 +38,7 @@ from job.measure import (
 from job.memory import memory_is_ours
 from job.reuse import fetch_adapter
 from job.seeds import streams
-from job.trial import Sources, fetch_sources, is_done, new_context, publish_trial, watched
+from job.trial import Sources, disk_full_is_transient, fetch_sources, is_done, new_context, publish_trial, watched
 from job.windows import Cadence, planned_steps
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run_group(of: Attempt, *, started_s: float, fail: Fail, hung: Callable[[Plan
     if not wanted:
         return
     startup_s = (time.monotonic() - started_s) / len(wanted)
-    group = _Group([new_context(trial, of=of, startup_s=startup_s) for trial in wanted], fail=fail)
+    group = _Group([new_context(trial, of=of, startup_s=startup_s) for trial in wanted], work=of.work, fail=fail)
 
     def all_hung(message: str) -> None:
         for context in group.open:
@@ -89,8 +89,9 @@ class _Prepared(NamedTuple):
 class _Group:
     """The trials that are not over, and what becomes of those that fail."""
 
-    def __init__(self, contexts: Sequence[TrialContext], *, fail: Fail) -> None:
+    def __init__(self, contexts: Sequence[TrialContext], *, work: Path, fail: Fail) -> None:
         self.open = list(contexts)
+        self._work = work
         self._fail = fail
 
     def fail(self, context: TrialContext, error: Exception) -> None:
@@ -105,7 +106,7 @@ class _Group:
     def together(self, work: Callable[[], T]) -> T | None:
         """What `work` gives; None when it failed, and all trials with it."""
         try:
-            with memory_is_ours(_out_of_memory):
+            with memory_is_ours(_out_of_memory), disk_full_is_transient(self._work):
                 return work()
         except (StoppedError, TransientError):
             raise
@@ -117,7 +118,7 @@ class _Group:
     def alone(self, context: TrialContext, work: Callable[[], T]) -> T | None:
         """What `work` gives; None when it failed, and this trial with it."""
         try:
-            with memory_is_ours(_out_of_memory):
+            with memory_is_ours(_out_of_memory), disk_full_is_transient(self._work):
                 return work()
         except (StoppedError, TransientError):
             raise
@@ -254,15 +255,17 @@ class _Owner:
 
     def evaluate(self, step: int) -> None:
         """Score the validation rows."""
-        score_split(self.context, self.loaded, model=self.loaded.base.model, split="validation", step=step)
+        with disk_full_is_transient(self.context.work):
+            score_split(self.context, self.loaded, model=self.loaded.base.model, split="validation", step=step)
 
     def finish(self, history: Sequence[StepRecord], factors: Mapping[str, Factors]) -> None:
         """Score what has to be scored at the end, and publish."""
         context = self.context
-        score_final(context, self.loaded, model=self.loaded.base.model, steps=history[-1].step)
-        folder = self.adapter.save(factors).parent
-        measured = _measured(context, self.loaded, folder=folder, history=history)
-        publish_trial(context, measured, rows=self.rows)
+        with disk_full_is_transient(context.work):
+            score_final(context, self.loaded, model=self.loaded.base.model, steps=history[-1].step)
+            folder = self.adapter.save(factors).parent
+            measured = _measured(context, self.loaded, folder=folder, history=history)
+            publish_trial(context, measured, rows=self.rows)
         self.group.done(context)
 
     def fail(self, error: Exception) -> None:

@@ -101,7 +101,7 @@ class Lanes:
             if any(ratios):
                 x = dropped(x, rows=self._rows, ratios=ratios, layer=layer)
         inner = torch.bmm(x.reshape(len(down), -1, x.shape[-1]), down)
-        inner = inner * scale.to(inner.dtype)  # here, where it is R wide and not as wide as the layer
+        inner = (inner * scale).to(inner.dtype)  # here, where it is R wide and not as wide as the layer
         if inner.dtype == result.dtype:
             return torch.baddbmm(result.view(len(down), -1, result.shape[-1]), inner, up).view(result.shape)
         return (result + torch.bmm(inner, up).view(result.shape)).to(result.dtype)

@@ -63,6 +63,7 @@ def resumed(lane: Lane) -> Course:
             course = _read(lane, checkpoint.folder)
         except ResultError as err:
             logger.warning("checkpoint of step %d passed over: %s", checkpoint.step, err)
+            lane.checkpoints.discard(checkpoint)
         else:
             logger.info(
                 "trial %s: resuming after step %d, written by attempt %s",
@@ -87,10 +88,9 @@ def _read(lane: Lane, folder: Path) -> Course:
             evaluated=numbers.evaluated,
             history=[parse(StepRecord, line, name="history.jsonl") for line in history],
         )
-        extra = {path.name: path.read_bytes() for path in sorted((folder / _EXTRA).glob("*"))}
+        lane.owner.load_extra({path.name: path.read_bytes() for path in sorted((folder / _EXTRA).glob("*"))})
     except (SafetensorError, KeyError, ValueError) as err:
         raise ResultError(f"the checkpoint's state cannot be read: {type(err).__name__}: {err}") from err
-    lane.owner.load_extra(extra)
     return course
 
 

@@ -15,6 +15,7 @@ from job.contract.errors import DivergedError, GpuMemoryError, StoppedError, Tra
 from job.lanes.course import Course, Lane
 from job.lanes.pack import Pack
 from job.lanes.saved import resumed, write_course
+from job.memory import memory_is_ours
 from job.publishing.publish import STORE_PATIENCE_S, with_patience
 from job.stopping import StopSignal
 
@@ -39,26 +40,50 @@ def train_lanes(
     """Train every lane to its end, at most `width` of them at a time, from wherever earlier attempts left them.
 
     `model` is the frozen base in eval mode, and is so again afterwards. Each lane's owner is told what becomes of it;
-    a lane that fails leaves the others untouched. A pack that does not fit into memory goes on in two halves.
+    a lane that fails leaves the others untouched. A pack that fails as a whole, as for want of memory, is halved.
 
     Raises StoppedError with a checkpoint of every lane begun, and TransientError when the store does not answer.
     """
     waiting = deque(_split(lanes, size=width))
     begun: dict[str, Course] = {}
     while waiting:
-        pack = waiting.popleft()
-        courses = [begun.get(lane.trial_id) or begun.setdefault(lane.trial_id, resumed(lane)) for lane in pack]
-        crew = _Crew(model, courses, pad_id=pad_id, bf16=bf16, stop=stop, patience_s=patience_s)
-        too_much = _memory_error(crew.train)
-        if too_much is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        crew = _Crew(
+            model,
+            _courses(waiting.popleft(), begun=begun),
+            pad_id=pad_id,
+            bf16=bf16,
+            stop=stop,
+            patience_s=patience_s,
+        )
+        try:
+            trouble = _trouble(crew.train)
+        except StoppedError:
+            for lane in (lane for pack in waiting for lane in pack if lane.trial_id in begun):
+                _save_now(begun[lane.trial_id])
+            raise
+        if trouble is None:
+            continue
         left = [course.lane for course in crew.courses]
-        if too_much is not None and len(left) == 1:
-            left[0].owner.fail(GpuMemoryError(too_much))
-        elif too_much is not None:
-            half = -(-len(left) // 2)
-            logger.warning("%d lanes at once do not fit into memory, going on with %d: %s", len(left), half, too_much)
-            waiting = deque(part for lanes in (left, *waiting) for part in _split(lanes, size=half))
+        if crew.width == 1:
+            for lane in left:
+                lane.owner.fail(trouble)
+            continue
+        half = -(-crew.width // 2)  # the error may be one lane's, or that of all of them together
+        logger.warning("%d lanes together failed, going on with %d at a time: %s", crew.width, half, trouble)
+        waiting = deque(part for lanes in (left, *waiting) for part in _split(lanes, size=half))
+
+
+def _courses(lanes: Sequence[Lane], *, begun: dict[str, Course]) -> list[Course]:
+    """Where these lanes stand; one that cannot be told has failed."""
+    found = []
+    for lane in lanes:
+        try:
+            found.append(begun.get(lane.trial_id) or begun.setdefault(lane.trial_id, resumed(lane)))
+        except (StoppedError, TransientError):
+            raise
+        except Exception as err:  # as in _told
+            lane.owner.fail(err)
+    return found
 
 
 class _Crew:
@@ -84,20 +109,29 @@ class _Crew:
         self._stop = stop
         self._patience_s = patience_s
 
+    @property
+    def width(self) -> int:
+        """How many lanes go through the model together, those that have failed included."""
+        return len(self._present)
+
     def train(self) -> None:
-        """Raises GpuMemoryError, StoppedError or TransientError with all courses where their last step left them."""
+        """Raises what goes wrong for all of them, with all courses where their last step left them."""
         while self.courses:
+            self._train_once()
+
+    def _train_once(self) -> None:
+        with memory_is_ours(lambda said: f"{self.width} adapters and their optimizer do not fit into memory: {said}"):
             pack = Pack(self._model, self._present, pad_id=self._pad_id, bf16=self._bf16)
-            try:
-                self._train(pack)
-            finally:
-                for lane, course in enumerate(pack.courses):
-                    if course in self.courses:
-                        pack.put_back(lane)
-                pack.close()
+        try:
+            self._train(pack)
+        finally:
+            for lane, course in enumerate(pack.courses):
+                if course in self.courses:
+                    pack.put_back(lane)
+            pack.close()
 
     def _train(self, pack: Pack) -> None:
-        """Until some lane is finished: then the others go on without it."""
+        """Until some lane is over: then the others go on without it."""
         present = len(self._present)
         for lane, course in enumerate(pack.courses):
             if course not in self.courses:
@@ -153,22 +187,26 @@ class _Crew:
     def _save_now(self, pack: Pack) -> None:
         for lane, course in self._training(pack):
             pack.put_back(lane)
-            try:
-                course.lane.checkpoints.save(course.step, _written(course))
-            except TransientError as err:
-                logger.warning(
-                    "trial %s: stopping without a checkpoint of step %d: %s", course.lane.trial_id, course.step, err
-                )
+            _save_now(course)
 
     def _finish(self, pack: Pack) -> None:
-        for lane, course in self._training(pack):
+        for lane, course in enumerate(pack.courses):
             if course.step < course.lane.cadence.total:
                 continue
-            with pack.answering_as(lane):
-                self._told(pack, lane, partial(course.lane.owner.finish, course.history, pack.factors(lane)))
             if course in self.courses:
-                self.courses.remove(course)
+                self._end(pack, lane, course)
             self._present.remove(course)
+
+    def _end(self, pack: Pack, lane: int, course: Course) -> None:
+        finish = partial(course.lane.owner.finish, course.history, pack.factors(lane))
+        try:
+            with pack.answering_as(lane):
+                self._told(pack, lane, finish)
+        except StoppedError:
+            self._save_now(pack)
+            raise
+        if course in self.courses:
+            self.courses.remove(course)
 
     def _training(self, pack: Pack) -> list[tuple[int, Course]]:
         return [(lane, course) for lane, course in enumerate(pack.courses) if course in self.courses]
@@ -194,13 +232,29 @@ def _written(course: Course) -> Path:
     return folder
 
 
-def _memory_error(train: Callable[[], None]) -> str | None:
-    """What is to be said when it did not fit, or None; text, as a traceback would keep the tensors alive."""
+def _save_now(course: Course) -> None:
+    try:
+        course.lane.checkpoints.save(course.step, _written(course))
+    except TransientError as err:
+        logger.warning("trial %s: stopping without a checkpoint of step %d: %s", course.lane.trial_id, course.step, err)
+
+
+def _trouble(train: Callable[[], None]) -> Exception | None:
+    """What went wrong for all lanes of a pack, without the traceback, which would keep its tensors alive."""
     try:
         train()
-    except GpuMemoryError as err:
-        return str(err)
-    return None
+    except (StoppedError, TransientError):
+        raise  # both mean: run the same request again
+    except Exception as err:  # as with a trial of its own: the lanes that have not begun have their turn
+        if not isinstance(err, GpuMemoryError):
+            logger.exception("a step failed")
+        trouble = err.with_traceback(None)
+        trouble.__context__ = trouble.__cause__ = None
+    else:
+        return None
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return trouble
 
 
 def _split(lanes: Sequence[Lane], *, size: int) -> list[list[Lane]]:

@@ -124,6 +124,7 @@ def _resumed(model: PeftModel, *, checkpoints: Checkpoints) -> Saved | None:
             saved.restore_weights(model)
         except ResultError as err:
             logger.warning("checkpoint of step %d passed over: %s", checkpoint.step, err)
+            checkpoints.discard(checkpoint)
         else:
             logger.info("resuming after step %d, written by attempt %s", saved.step, checkpoint.attempt)
             return saved

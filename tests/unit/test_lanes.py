@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from job.lanes.head import lane_losses
 from job.lanes.layer import Lanes
 from job.lanes.passes import Pass
 from job.lanes.stack import Factors, LaneAdapter, Stack
+from job.seeds import streams
 from job.stopping import StopSignal
 
 EVERY_STEP = JobExecution(checkpoint_every=1)
@@ -243,3 +244,78 @@ def test_an_evaluation_that_fails_leaves_the_base_as_it_was(tiny_gpt2_folder: Pa
     with pytest.raises(StoppedError), lanes.merged(0):
         raise StoppedError("stopped")
     assert all(torch.equal(weight, before[name]) for name, weight in base.named_parameters())
+
+
+def test_a_lane_whose_neighbour_is_dead_is_tried_alone_before_memory_is_said_to_be_too_small(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(record: StepRecord) -> None:
+        run_out_above(2, monkeypatch, calls=[])
+        raise DataError("the end")
+
+    owners = {NAMES[0]: Owner(at_step=failing), NAMES[1]: Owner()}
+    side_by_side(tiny_gpt2_folder, TRIALS[:2], owners=owners)
+    assert isinstance(owners[NAMES[0]].error, DataError)
+    trained = owners[NAMES[1]].trained
+    assert trained is not None, owners[NAMES[1]].error
+    assert len(trained.history) == 6
+
+
+def test_adapters_that_do_not_fit_together_are_halved_before_they_train(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Small(Stack):
+        def __init__(self, adapters: Sequence[LaneAdapter], *, device: torch.device) -> None:
+            if len(adapters) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            super().__init__(adapters, device=device)
+
+    monkeypatch.setattr("job.lanes.pack.Stack", Small)
+    assert len(weights(side_by_side(tiny_gpt2_folder, TRIALS))) == len(TRIALS)
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_a_bug_in_one_lanes_step_fails_that_lane_and_the_others_have_their_turn(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    def broken(model: PreTrainedModel, batch: Pass) -> torch.Tensor:
+        if any(row is not None and row.seed == streams(1).dropout for row in batch.rows):
+            raise ZeroDivisionError("in the second lane")
+        return lane_losses(model, batch)
+
+    monkeypatch.setattr("job.lanes.pack.lane_losses", broken)
+    found = side_by_side(tiny_gpt2_folder, TRIALS, width=width)
+    assert isinstance(found.pop(NAMES[1]).error, ZeroDivisionError)
+    assert len(weights(found)) == 3
+
+
+def test_a_stop_while_one_lane_is_finished_saves_the_others(tiny_gpt2_folder: Path, tmp_path: Path) -> None:
+    class Stopped(Owner):
+        def finish(self, history: Sequence[StepRecord], factors: Mapping[str, Factors]) -> None:
+            raise StoppedError("stopped")
+
+    short, longer = Tiny(NAMES[0], training=options(max_steps=2)), Tiny(NAMES[1], training=options(max_steps=40))
+    owners = {NAMES[0]: Stopped(), NAMES[1]: Owner()}
+    with pytest.raises(StoppedError):
+        side_by_side(tiny_gpt2_folder, [short, longer], owners=owners, root=tmp_path)
+    rest = side_by_side(tiny_gpt2_folder, [longer], root=tmp_path, attempt="two")[NAMES[1]]
+    assert b"checkpoint" not in rest.extra  # none was due: it is the one that the stop made
+    assert rest.extra
+
+
+def test_a_dead_lane_leaves_at_its_own_end(tiny_gpt2_folder: Path) -> None:
+    """So that the bits of the others do not depend on whether it died."""
+    short, longer = Tiny(NAMES[0], training=options(max_steps=3)), Tiny(NAMES[1], training=options(max_steps=6))
+    calm = weights(side_by_side(tiny_gpt2_folder, [short, longer]))
+    owners = {NAMES[0]: Owner(at_step=stop_with(DataError("the end"))), NAMES[1]: Owner()}
+    side_by_side(tiny_gpt2_folder, [short, longer], owners=owners)
+    trained = owners[NAMES[1]].trained
+    assert trained is not None
+    assert torch.equal(trained.flat(), calm[NAMES[1]])
+
+
+def stop_with(error: Exception) -> Callable[[StepRecord], None]:
+    def told(record: StepRecord) -> None:
+        raise error
+
+    return told

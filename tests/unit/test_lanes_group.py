@@ -14,7 +14,7 @@ from job.__main__ import run_request
 from job.attempt import Attempt
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, Prediction, Result, parse
-from job.contract.errors import DataError, ExitCode, StoppedError
+from job.contract.errors import DataError, ExitCode, StoppedError, TransientError
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
@@ -160,3 +160,20 @@ def test_a_stopped_group_goes_on_where_it_was(
         assert not [found.key for found in FolderStore(cut / "store").list("trials/") if "/checkpoints/" in found.key]
         first, *_ = [result_of(cut, trial).attempt for trial in trials if trial.kind == "zero-shot"]
         assert first == ("a2" if share == 0.05 else "a1")  # what was published stays
+
+
+def test_a_full_disk_is_nobodys_failure_and_the_group_is_run_again(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = sweep.request(*trials, engine="lanes")
+    with monkeypatch.context() as patch:
+        patch.setattr("job.trial.write_events", full)
+        with pytest.raises(TransientError, match="the disk is full"):
+            run(attempt(request, tmp_path))
+    store = FolderStore(tmp_path / "store")
+    assert not [found.key for found in store.list("trials/") if "/failures/" in found.key]
+    assert run(attempt(request, tmp_path, name="a2")) == ExitCode.DONE
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device", "events")  # errno.ENOSPC
