@@ -85,6 +85,16 @@ class Situation:
             trial_id for group in self.plan.groups if group.engine == "lanes" for trial_id in group.trial_ids
         )
 
+    @cached_property
+    def last_words(self) -> Mapping[str, datetime]:
+        """When each process last told of any of its trials, by attempt: lanes have their turns."""
+        said: dict[str, datetime] = {}
+        for trial in self.plan.trials:
+            progress = self.ledger.record(trial.trial_id).progress
+            if progress is not None:
+                said[progress.attempt] = max(said.get(progress.attempt, progress.updated_at), progress.updated_at)
+        return said
+
     @property
     def awaits_canary(self) -> bool:
         """Whether the first submission has yet to show that a process can start here."""
@@ -195,7 +205,7 @@ class _Open:
         progress = record.progress
         if progress is None or record.failed_in(progress.attempt) or self.situation.ledger.has_ended(progress.attempt):
             return None
-        silent_s = (self.situation.now - progress.updated_at).total_seconds()
+        silent_s = (self.situation.now - self.situation.last_words[progress.attempt]).total_seconds()
         attempts = len(record.counted_failures)
         if silent_s > SILENCE_S:
             text = f"no sign of life for {silent_s:.0f} s; `lorasweep run` goes on"

@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.planning.model_shape import ModelShape, model_shape
 from job.contract.config import Source
-from job.contract.errors import ConfigurationError, SweepError
+from job.contract.errors import ConfigurationError, SweepError, TransientError
 
 __all__ = ["BaseModel", "base_model", "look_at_model"]
 
@@ -34,15 +34,18 @@ def base_model(config: Mapping[str, Any], *, weight_bytes: int) -> BaseModel:
 
 
 def look_at_model(source: Source) -> BaseModel:
-    """The model as its place tells it now; a place that does not answer costs the knowledge, not the plan.
+    """The model as its place tells it now; a place that cannot be read costs the knowledge, not the plan.
 
     Reads config.json and the sizes of files. A pin is read again only where its bytes were not hashed a moment before.
+    Raises TransientError when the place does not answer.
     """
     from job.sources.description import describe_model  # clients of places, which `validate` never asks
     from job.sources.hashes import default_cache
 
     try:
         described = describe_model(source, cache=default_cache())
+    except TransientError:
+        raise  # a later look would find it, and the engine that a plan fixes must not depend on when it was made
     except SweepError as err:
         return BaseModel(unknown=str(err))
     return base_model(described.config, weight_bytes=described.weight_bytes)

@@ -72,7 +72,7 @@ def lane_shape(configs: Iterable[TrialConfig], *, shape: ModelShape) -> LaneShap
 def lanes_memory(
     lane: LaneShape, *, lanes: int, shape: ModelShape, eval_rows: int, row_tokens: int = ROW_TOKENS
 ) -> MemoryEstimate:
-    """The peak of so many lanes, `eval_rows` of each at a time in evaluation."""
+    """The peak of so many lanes; in evaluation they take turns, `eval_rows` at a time."""
     tokens = min(row_tokens, shape.context)
     trained = lanes if lane.rows else 0
     parameters = trained * lane.rank * sum(linear.inputs + linear.outputs for linear in lane.targets) * shape.layers
@@ -84,7 +84,7 @@ def lanes_memory(
         activations=rows * tokens * shape.layers * _token_bytes(lane, tokens=tokens, shape=shape)
         + (_cast_bytes(lane, adapters=parameters, shape=shape) if trained else 0.0),
         logits=float(rows * written * shape.vocabulary * _LOGIT_BYTES),
-        generation=_generation(lane, rows=lanes * eval_rows, tokens=tokens, shape=shape),
+        generation=_generation(lane, rows=eval_rows, tokens=tokens, shape=shape),
     )
 
 
