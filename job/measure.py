@@ -20,6 +20,7 @@ from job.contract.template import template_fields
 from job.data import Row, Rows
 from job.device import choose_device, describe_device
 from job.evaluation.evaluate import evaluate_lead, evaluate_split
+from job.evaluation.first_line import with_first_line
 from job.memory import memory_is_ours
 from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder, chat_frame
@@ -255,12 +256,13 @@ def score_split(
     config = context.config
     if config.generation is None:
         raise ConfigurationError(f"trial {context.trial.trial_id} has no generation settings")
+    references = {row.example_id: row.target for row in loaded.rows[split]}
     with context.clock.stage("evaluate"):
         scored = evaluate_split(
             model=model,
             tokenizer=loaded.base.tokenizer,
             rows=loaded.encoded[split].rows,
-            references={row.example_id: row.target for row in loaded.rows[split]},
+            references=references,
             generation=config.generation,
             metrics=config.evaluation.metrics,
             split=split,
@@ -272,6 +274,8 @@ def score_split(
             stop=context.stop,
             on_batch=context.on_batch,
         )
+        if context.trial.kind == "zero-shot":
+            scored = with_first_line(scored, references=references, metrics=config.evaluation.metrics)
     record = context.recording.add(scored, split=split, step=step)
     context.progress.evaluated(record)
     means = {name: round(value.mean, 4) for name, value in record.metrics.items()}
