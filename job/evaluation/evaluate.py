@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from job.data import Row
     from job.prompts import EncodedRow
 
-__all__ = ["SplitEvaluation", "evaluate_lead", "evaluate_split"]
+__all__ = ["SplitEvaluation", "check_rows", "decoding_of", "evaluate_lead", "evaluate_split", "measuring"]
 
 ScoredSplit = Literal["validation", "test"]
 
@@ -61,9 +61,11 @@ def evaluate_split(
     seed: int,
     stop: StopSignal,
     on_batch: Callable[[int, int], None] | None = None,
+    answers: Sequence[RowResult] | None = None,
 ) -> SplitEvaluation:
     """Scores, headline numbers and texts of `rows`, each asked with its prompt alone.
 
+    `answers` are those of the rows, where the model was asked already; else it is asked here.
     `references` maps example ids to texts; `seed` decides what is sampled when generation samples. After each batch
     `on_batch(done, total)` is called with counts of rows. Afterwards the model's modes and every random state are as
     they were.
@@ -73,26 +75,16 @@ def evaluate_split(
     """
     names_of(metrics)
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    decoding = Decoding(
-        options=generation,
-        end_token_ids=_end_tokens(end_token_id, tokenizer=tokenizer),
-        pad_id=pad_id,
-        context=context_length(base.config),
+    decoding = decoding_of(
+        model=base, tokenizer=tokenizer, generation=generation, end_token_id=end_token_id, pad_id=pad_id
     )
-    _check_rows(rows, references=references, decoding=decoding)
-    results: dict[int, RowResult] = {}
-
-    def work(batch: tuple[int, ...]) -> None:
-        stop.check()
-        chosen = [rows[index] for index in batch]
-        scored = score_batch(model=base, rows=chosen, decoding=decoding, stop=stop, where=f"{split}, step {step}")
-        results.update(zip(batch, scored, strict=True))
-        if on_batch is not None:
-            on_batch(len(results), len(rows))
-
-    with _measuring(base, seed=seed):
-        run_batches(_batches(rows, decoding=decoding, size=batch_size), work=work)
-    ordered = [results[index] for index in range(len(rows))]
+    check_rows(rows, references=references, decoding=decoding)
+    ordered = answers
+    if ordered is None:
+        ordered = _asked(
+            model=base, rows=rows, decoding=decoding, batch_size=batch_size, seed=seed, stop=stop, on_batch=on_batch,
+            where=f"{split}, step {step}",
+        )  # fmt: skip
     predictions = tuple(
         Prediction(
             example_id=row.example_id,
@@ -111,6 +103,49 @@ def evaluate_split(
         texts=texts,
         lengths=TextScores(values=tuple(lengths), settings=decoding.recorded()),
         losses=[result.loss for result in ordered],
+    )
+
+
+def _asked(
+    *,
+    model: PreTrainedModel,
+    rows: Sequence[EncodedRow],
+    decoding: Decoding,
+    batch_size: int,
+    seed: int,
+    stop: StopSignal,
+    on_batch: Callable[[int, int], None] | None,
+    where: str,
+) -> list[RowResult]:
+    results: dict[int, RowResult] = {}
+
+    def work(batch: tuple[int, ...]) -> None:
+        stop.check()
+        chosen = [rows[index] for index in batch]
+        scored = score_batch(model=model, rows=chosen, decoding=decoding, stop=stop, where=where)
+        results.update(zip(batch, scored, strict=True))
+        if on_batch is not None:
+            on_batch(len(results), len(rows))
+
+    with measuring(model, seed=seed):
+        run_batches(_batches(rows, decoding=decoding, size=batch_size), work=work)
+    return [results[index] for index in range(len(rows))]
+
+
+def decoding_of(
+    *,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    generation: GenerationOptions,
+    end_token_id: int,
+    pad_id: int,
+) -> Decoding:
+    """How the model's texts are written, and where they end."""
+    return Decoding(
+        options=generation,
+        end_token_ids=_end_tokens(end_token_id, tokenizer=tokenizer),
+        pad_id=pad_id,
+        context=context_length(model.config),
     )
 
 
@@ -145,7 +180,8 @@ def _end_tokens(end_token_id: int, *, tokenizer: PreTrainedTokenizerBase) -> tup
     return (end_token_id,) if eos is None or eos == end_token_id else (end_token_id, int(eos))
 
 
-def _check_rows(rows: Sequence[EncodedRow], *, references: Mapping[str, str], decoding: Decoding) -> None:
+def check_rows(rows: Sequence[EncodedRow], *, references: Mapping[str, str], decoding: Decoding) -> None:
+    """Raises DataError for a row that cannot be asked, and when there is none."""
     if not rows:
         raise DataError("there is no row to evaluate; the split is empty after filtering")
     for row in rows:
@@ -172,7 +208,7 @@ def _batches(rows: Sequence[EncodedRow], *, decoding: Decoding, size: int) -> li
 
 
 @contextmanager
-def _measuring(model: PreTrainedModel, *, seed: int) -> Iterator[None]:
+def measuring(model: PreTrainedModel, *, seed: int) -> Iterator[None]:
     """Inside: no gradients, no dropout, its own random state. Afterwards everything is as it was."""
     training = [module for module in model.modules() if module.training]
     devices = [model.device] if model.device.type == "cuda" else []

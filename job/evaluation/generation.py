@@ -16,7 +16,7 @@ from job.contract.config import GenerationOptions
 from job.evaluation.batches import left_padded
 from job.stopping import StopSignal
 
-__all__ = ["Decoding", "Ended", "Generated", "generate_batch", "only_these_settings"]
+__all__ = ["Decoding", "Ended", "Generated", "finished", "generate_batch", "only_these_settings"]
 
 Ended = Literal["eos", "length", "context"]
 
@@ -133,10 +133,10 @@ def generate_batch(
             past_key_values=cache,
             stopping_criteria=StoppingCriteriaList([_PollStop(stop)]),
         )
-    return [_finished(row, decoding=decoding, allowed=allowed) for row in sequences[:, batch.ids.shape[1] :].tolist()]
+    return [finished(row, decoding=decoding, allowed=allowed) for row in sequences[:, batch.ids.shape[1] :].tolist()]
 
 
-def _finished(row: list[int], *, decoding: Decoding, allowed: int) -> Generated:
+def finished(row: list[int], *, decoding: Decoding, allowed: int) -> Generated:
     """A row of generate's answer without what follows its end token."""
     for at, token in enumerate(row):
         if token in decoding.end_token_ids:

@@ -18,7 +18,7 @@ from job.stopping import StopSignal
 if TYPE_CHECKING:
     from job.prompts import EncodedRow
 
-__all__ = ["RowResult", "score_batch"]
+__all__ = ["RowResult", "check_finite", "score_batch"]
 
 
 class RowResult(NamedTuple):
@@ -41,7 +41,7 @@ def score_batch(
         losses, cache = _read_once(model=model, rows=rows, pad_id=decoding.pad_id, stop=stop)
     else:
         losses = completion_loss_batch(model=model, rows=rows, pad_id=decoding.pad_id)
-    _check_finite(rows, losses, where=where)
+    check_finite(rows, losses, where=where)
     stop.check()
     texts = generate_batch(model=model, prompts=prompts, decoding=decoding, stop=stop, cache=cache)
     return [RowResult(*pair) for pair in zip(losses, texts, strict=True)]
@@ -65,7 +65,7 @@ def _read_once(*, model: PreTrainedModel, rows: Sequence[EncodedRow], pad_id: in
     return _Read(losses, join(parts).cache())
 
 
-def _check_finite(rows: Sequence[EncodedRow], losses: Sequence[RowLoss], *, where: str) -> None:
+def check_finite(rows: Sequence[EncodedRow], losses: Sequence[RowLoss], *, where: str) -> None:
     for row, loss in zip(rows, losses, strict=True):
         if not math.isfinite(loss.nll):
             raise DivergedError(
