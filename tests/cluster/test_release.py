@@ -174,7 +174,8 @@ def test_trials_that_share_jobs_have_the_numbers_of_one_job_each_and_those_of_th
     assert len(trial_jobs(namespace)) < TRIALS - 1
     shared = outcomes_in(f"{store}/tiny/main")
     assert sorted(one.engine for one in shared.values()) == ["lanes"] * CONFIGURATIONS + ["none"] * 3
-    assert shared == outcomes_in(installed.run_uri)
+    one_each = outcomes_in(installed.run_uri)  # with the trials that an upgrade of the release has added
+    assert shared == {trial_id: one_each[trial_id] for trial_id in shared}
 
     alone = stage.write_spec("alone.yaml", execution={"trials_per_job": 1})
     ended = stage.lorasweep("run", str(alone), "--store", str(stage.folder / "alone"))
