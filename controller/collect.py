@@ -48,6 +48,7 @@ __all__ = [
     "TrialData",
     "Trouble",
     "collect",
+    "measured_of",
     "read_examples",
 ]
 
@@ -181,6 +182,22 @@ def read_examples(store: Store, plan: Plan) -> dict[tuple[str, str], Example]:
     return {(example.split, example.example_id): example for example in examples}
 
 
+def measured_of(store: Store, result: Result) -> Measured:
+    """What the attempt behind a result measured. Raises ResultError when its files are not what the manifest says."""
+    manifest = load_manifest(store, result.manifest)
+    scores, records = read_scores(store, manifest), read_records(store, manifest)
+    tables = {
+        split: ScoreTable(table.example_ids, {name: np.asarray(column) for name, column in table.metrics.items()})
+        for split, table in scores.splits.items()
+    }
+    return Measured(
+        result=result,
+        scores=tables,
+        losses=tuple(Point(record.step, record.loss) for record in records if isinstance(record, StepRecord)),
+        evaluations=tuple(record for record in records if isinstance(record, EvaluationRecord)),
+    )
+
+
 def _limits(spec: SweepSpec) -> Limits:
     execution = spec.execution
     return Limits(
@@ -196,7 +213,7 @@ def _read_trial(store: Store, trial: PlannedTrial, *, record: TrialRecord, statu
     if record.result is None:
         return TrialData(trial, "stopped" if status.state == "stopped" else "pending")
     try:
-        return TrialData(trial, "succeeded", measured=_measured(store, record.result))
+        return TrialData(trial, "succeeded", measured=measured_of(store, record.result))
     except ResultError as err:
         # Damaged since it was last read in full, without a new tag.
         return TrialData(
@@ -213,21 +230,6 @@ def _trouble(record: TrialRecord, status: TrialStatus) -> Trouble:
         if failure.reason == reason and status.text.startswith(failure.message)
     ]
     return Trouble(reason, status.text, status.attempts, meant[-1].log_tail if meant else "")
-
-
-def _measured(store: Store, result: Result) -> Measured:
-    manifest = load_manifest(store, result.manifest)
-    scores, records = read_scores(store, manifest), read_records(store, manifest)
-    tables = {
-        split: ScoreTable(table.example_ids, {name: np.asarray(column) for name, column in table.metrics.items()})
-        for split, table in scores.splits.items()
-    }
-    return Measured(
-        result=result,
-        scores=tables,
-        losses=tuple(Point(record.step, record.loss) for record in records if isinstance(record, StepRecord)),
-        evaluations=tuple(record for record in records if isinstance(record, EvaluationRecord)),
-    )
 
 
 def _other_plans(store: Store, plan: Plan) -> tuple[list[Plan], tuple[str, ...]]:

@@ -79,14 +79,14 @@ class LedgerReader:
         """Keep in the store which results have been read in full, for whoever looks next."""
         self._results.remember()
 
-    def read(self, *, live: Collection[str]) -> Ledger:
-        """The ledger now; `live` are the trials that a process may be writing to, or that have just ended.
+    def read(self, *, live: Collection[str] | None) -> Ledger:
+        """The ledger now; `live` are the trials that a process may be writing to, or that have just ended; None: any.
 
         Raises TransientError when the store does not answer; the next reading goes on from there.
         """
         self._read_control()
         self._read_ends()
-        if self._full_at is None or self._monotonic() - self._full_at >= self._full_every_s:
+        if live is None or self._full_at is None or self._monotonic() - self._full_at >= self._full_every_s:
             started = self._monotonic()
             self._read_trials(self._store.list(Keys.TRIALS), self._planned)
             self._full_at = started

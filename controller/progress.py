@@ -12,7 +12,7 @@ from job.contract.config import PlannedTrial, TrialKind
 from job.contract.documents import Group, Progress, Result
 from job.contract.errors import TrialState
 
-__all__ = ["SweepProgress", "progress_of", "trial_note"]
+__all__ = ["SweepProgress", "duration", "progress_of", "trial_note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,33 @@ def progress_of(situation: Situation, statuses: Mapping[str, TrialStatus]) -> Sw
     return SweepProgress(counts=counts, total=len(statuses), eta_s=_eta_s(situation, statuses))
 
 
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def trial_note(situation: Situation, trial: PlannedTrial, status: TrialStatus) -> str:
-    """What is worth knowing about a trial now, beyond its state: reason, step and loss, or its wait."""
+    """What is worth knowing about a trial now, beyond its state: reason, step and loss and time left, or its wait."""
     if status.state in {"succeeded", "stopped"}:
         return status.text
     progress = _present(situation, trial.trial_id)
     if status.state == "running" and progress is not None:
         parts: list[str] = [progress.stage]
+        if progress.message and progress.stage != "train":  # rows of an evaluation; a step says nothing in words
+            parts.append(progress.message)
         if progress.max_steps:
             parts.append(f"step {progress.step}/{progress.max_steps}")
         if progress.loss is not None:
             parts.append(f"loss {progress.loss:.3f}")
         if progress.tokens_per_s is not None:
             parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
+        if progress.stage == "train" and (left_s := _own_estimate_s(situation, trial.trial_id)):
+            parts.append(f"about {duration(left_s)} left")
         if status.text:
             parts.append(status.text)
         return ", ".join(parts)

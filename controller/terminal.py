@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from controller.interrupts import Wish
 from controller.local.backend import GRACE_S
-from controller.progress import SweepProgress, progress_of, trial_note
+from controller.progress import SweepProgress, duration, progress_of, trial_note
 from controller.reconcile import Watcher
 from controller.remedies import pause_text
 from controller.states import Situation, TrialStatus
@@ -33,7 +34,6 @@ __all__ = [
     "PlainLines",
     "columns_of",
     "display_on_stderr",
-    "duration",
     "harmless",
     "leaving_text",
     "summary",
@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 _ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NOTE_EVERY_S = 30.0  # of a running trial, where lines stay on the screen
 _ROWS = 30
+_HEADING = 2  # lines: that of the table, and the one the cursor is left in
 _IN_LINE = frozenset({"slot", "canary", "paused", None})
 
 
@@ -54,6 +55,10 @@ class Display(Watcher, ABC):
         """Write one line for the person."""
 
     @abstractmethod
+    def best(self, text: str) -> None:
+        """Show which configuration is ahead; empty while none is."""
+
+    @abstractmethod
     def close(self) -> None:
         """Give the terminal back."""
 
@@ -61,16 +66,6 @@ class Display(Watcher, ABC):
 def harmless(text: str) -> str:
     """`text` without what a terminal would obey: escape sequences and other control characters but tab and newline."""
     return _ESCAPES.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def summary(progress: SweepProgress) -> str:
@@ -124,6 +119,7 @@ class PlainLines(Display):
         self._notes: dict[str, str] = {}
         self._troubled = False
         self._paused = False
+        self._best = ""
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
         self._troubled = False
@@ -152,6 +148,11 @@ class PlainLines(Display):
 
     def say(self, text: str) -> None:
         self._write(harmless(text) + "\n")
+
+    def best(self, text: str) -> None:
+        if text and text != self._best:
+            self.say(text)
+        self._best = text
 
     def leaving(self, wish: Wish, *, live: int) -> None:
         self.say(leaving_text(wish, live=live))
@@ -186,11 +187,14 @@ class LiveTable(Display):
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
         self._shown = ""
+        self._best = ""
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
-        rows = trial_rows(situation, statuses, limit=_ROWS)
+        below = [summary(progress_of(situation, statuses)), self._best, pause_text(situation, statuses, run=self._run)]
+        # What does not fit, rich cuts off at the bottom, where the summary is.
+        room = self._console.height - sum(-(-cell_len(line) // self._console.width) for line in below) - _HEADING
+        rows = trial_rows(situation, statuses, limit=max(1, min(_ROWS, room)))
         lines = table_lines(rows, width=self._console.width)
-        below = [summary(progress_of(situation, statuses)), pause_text(situation, statuses, run=self._run)]
         self._live.update(Group(*lines, *(Text(line) for line in below if line)), refresh=True)
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
@@ -198,6 +202,9 @@ class LiveTable(Display):
         if text != self._shown:
             self.say(text)
         self._shown = text
+
+    def best(self, text: str) -> None:
+        self._best = text
 
     def leaving(self, wish: Wish, *, live: int) -> None:
         self.say(leaving_text(wish, live=live))

@@ -5,48 +5,47 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from rich.console import Console
 
-from controller.cli.presence import Presence, presence_in, presence_on
 from controller.cli.site import onlook_of
-from controller.cli.target import Target, open_target, situation_of
-from controller.interrupts import Interrupts
-from controller.ledger_reader import LedgerReader
+from controller.cli.target import Target, open_target
+from controller.cli.watch import Look, Lookout, Watched, watch
+from controller.leader import Leader, leader_text
+from controller.program import program
 from controller.progress import progress_of, trial_note
 from controller.remedies import pause_text, remedies
 from controller.states import Situation, TrialStatus, states
-from controller.streams import deliver, deliver_json
-from controller.terminal import columns_of, display_on_stderr, summary
+from controller.streams import deliver, deliver_json, tell
+from controller.terminal import columns_of, summary
 from controller.trial_table import table_lines, trial_rows
-from job.contract.errors import ExitCode, TransientError
+from job.contract.errors import ExitCode
 
 __all__ = ["run_status"]
 
-_WATCH_S = 2.0
-
 
 def run_status(args: argparse.Namespace) -> int:
-    """Say where every trial is; with --watch until all are in their final state. Always 0 when it could be said."""
+    """Say where every trial is; with --watch until all are in their final state.
+
+    0 when it could be said, 130 when a watch was ended before the run.
+    """
     target = open_target(args.target, store=args.store, run=args.run)
-    # Who writes is another process and says nothing to this one, so everything is read each time.
-    reader = LedgerReader(target.store, target.plan, full_every_s=0)
-    onlook = onlook_of(args, target.naming)
-
-    def look_now() -> _Look:
-        """Who is at work before what is stored: what a process published before it ended is then seen with its end."""
-        presence = presence_on(target.naming.run_uri) if onlook is None else presence_in(onlook)
-        return _Look(presence, situation_of(target, reader, observed=presence.observed))
-
-    look = look_now()
-    if args.watch:
-        look = _watch(target, look, look_now)
-    situation, statuses = look.situation, states(look.situation)
+    lookout = Lookout(target, onlook_of(args, target.naming), watching=args.watch)
+    watched = watch(lookout) if args.watch else Watched(lookout.look())
+    look = watched.look
     if args.output == "json":
-        deliver_json(_document(target, look, statuses))
-        return ExitCode.DONE
+        deliver_json(_document(target, look, states(look.situation)))
+    else:
+        _deliver_text(target, look, states(look.situation))
+    if watched.left:
+        tell(f"{' '.join(program())} status: no longer watched; the run itself goes on as it was\n")
+        return ExitCode.INTERRUPTED
+    return ExitCode.DONE
+
+
+def _deliver_text(target: Target, look: Look, statuses: Mapping[str, TrialStatus]) -> None:
+    situation = look.situation
     table = io.StringIO()
     console = Console(file=table, force_terminal=sys.stdout.isatty(), highlight=False)
     for line in table_lines(trial_rows(situation, statuses), width=columns_of(sys.stdout)):
@@ -54,46 +53,16 @@ def run_status(args: argparse.Namespace) -> int:
     deliver(table.getvalue())
     wanted = ", stopped by a person" if situation.ledger.control.state == "stopped" else ""
     deliver(f"{target.plan.sweep}/{target.plan.run}: {summary(progress_of(situation, statuses))}{wanted}\n")
+    if best := leader_text(look.leader):
+        deliver(best + "\n")
     if paused := pause_text(situation, statuses, run=target.naming.run_uri):
         deliver(paused + "\n")
     if warning := look.presence.warning(statuses, begin=target.begin):
         deliver(warning + "\n")
     deliver(remedies(target.plan, statuses, run=target.naming.run_uri))
-    return ExitCode.DONE
 
 
-class _Look(NamedTuple):
-    presence: Presence
-    situation: Situation
-
-
-def _watch(target: Target, look: _Look, look_now: Callable[[], _Look]) -> _Look:
-    interrupts = Interrupts()
-    interrupts.install()
-    display = display_on_stderr(target.naming.run_uri)
-    warned = ""
-    try:
-        while True:
-            statuses = states(look.situation)
-            display.update(look.situation, statuses)
-            if all(status.final for status in statuses.values()):
-                return look
-            warning = look.presence.warning(statuses, begin=target.begin)
-            if warning and warning != warned:
-                display.say(warning)
-            warned = warning
-            interrupts.sleep(_WATCH_S)
-            try:
-                look = look_now()
-            except TransientError as err:
-                display.trouble(err, since=look.situation.now)
-    except KeyboardInterrupt:
-        return look
-    finally:
-        display.close()
-
-
-def _document(target: Target, look: _Look, statuses: Mapping[str, TrialStatus]) -> dict[str, object]:
+def _document(target: Target, look: Look, statuses: Mapping[str, TrialStatus]) -> dict[str, object]:
     situation = look.situation
     progress = progress_of(situation, statuses)
     return {
@@ -106,7 +75,20 @@ def _document(target: Target, look: _Look, statuses: Mapping[str, TrialStatus]) 
         "counts": dict(progress.counts),
         "total": progress.total,
         "eta_s": progress.eta_s,
+        "best": _best(look.leader),
         "trials": [_trial(target, situation, trial_id, status) for trial_id, status in statuses.items()],
+    }
+
+
+def _best(leader: Leader | None) -> dict[str, object] | None:
+    if leader is None:
+        return None
+    return {
+        "letter": leader.letter,
+        "label": leader.label,
+        "metric": leader.objective.metric,
+        "split": leader.objective.split,
+        **leader.metric.model_dump(mode="json"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -111,11 +112,18 @@ def open_found(found: Found) -> Target:
 
 
 def situation_of(
-    target: Target, reader: LedgerReader | None = None, *, observed: tuple[Observed, ...] | None = None
+    target: Target,
+    reader: LedgerReader | None = None,
+    *,
+    observed: tuple[Observed, ...] | None = None,
+    live: Collection[str] | None = (),
 ) -> Situation:
-    """What the store says now, beside what somebody has `observed`; `reader` remembers what it has read before."""
+    """What the store says now, beside what somebody has `observed`.
+
+    `reader` remembers what it has read before; it reads `live` trials again, and all of them where that is None.
+    """
     execution = target.spec.execution
-    ledger = (reader or LedgerReader(target.store, target.plan)).read(live=())
+    ledger = (reader or LedgerReader(target.store, target.plan)).read(live=live)
     limits = limits_of(execution, capacity=execution.parallelism)
     return Situation(target.plan, ledger, observed, limits, datetime.now(UTC))
 

@@ -21,7 +21,7 @@ from controller.stats.losses import comparable_losses
 from controller.stats.scores import Scores, make_scores
 from job.contract.documents import ScoredSplit
 
-__all__ = ["BITS", "LOSS", "Compared", "Subject", "Tables", "tables_of"]
+__all__ = ["BITS", "LOSS", "Compared", "Subject", "Tables", "scores_behind", "tables_of"]
 
 LOSS, BITS = "completion_loss", "completion_bits"
 _NATS, _TOKENS = "completion_nll", "target_tokens"
@@ -66,6 +66,11 @@ def tables_of(subjects: Sequence[Subject], characters: Mapping[tuple[str, str], 
     """
     splits = dict.fromkeys(split for subject in subjects for seed in subject.measured for split in seed.scores)
     return {split: _of_split(subjects, split, characters) for split in splits}
+
+
+def scores_behind(metric: str) -> frozenset[str]:
+    """The names of the scores that the tables of a metric are made from."""
+    return frozenset({_NATS, _TOKENS} if metric in (LOSS, BITS) else {metric})
 
 
 class _Entry(NamedTuple):

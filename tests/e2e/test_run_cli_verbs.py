@@ -12,6 +12,7 @@ import pytest
 from sandbox import DEADLINE_S, Sandbox
 from servers.s3_server import S3Bucket
 
+from job.contract.errors import ExitCode
 from job.store import Keys
 
 
@@ -57,8 +58,9 @@ def test_watching_ends_with_ctrl_c_and_a_last_table(sandbox: Sandbox) -> None:
     assert watch.stderr is not None
     assert "running" in watch.stderr.readline()
     watch.send_signal(signal.SIGINT)
-    stdout, _ = watch.communicate(timeout=DEADLINE_S)
-    assert (watch.returncode, "0/3 done" in stdout) == (0, True)
+    stdout, stderr = watch.communicate(timeout=DEADLINE_S)
+    assert (watch.returncode, "0/3 done" in stdout) == (ExitCode.INTERRUPTED, True)
+    assert stderr.splitlines()[-1] == "lorasweep status: no longer watched; the run itself goes on as it was"
     sandbox.gate.touch()
     process.communicate(timeout=DEADLINE_S)
 

@@ -11,10 +11,10 @@ from rich.cells import cell_len
 
 from controller.backend import Observed
 from controller.ledger import Ledger, TrialRecord
-from controller.progress import progress_of, trial_note
+from controller.progress import duration, progress_of, trial_note
 from controller.remedies import pause_text
 from controller.states import Limits, Situation, states
-from controller.terminal import PlainLines, duration, harmless, leaving_text, summary
+from controller.terminal import PlainLines, harmless, leaving_text, summary
 from controller.trial_table import TrialRow, table_lines, trial_rows
 from job.contract.documents import Control, Failure, Group, Progress
 from job.contract.errors import TransientError
