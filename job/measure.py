@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -19,7 +19,8 @@ from job.contract.errors import ConfigurationError
 from job.contract.template import template_fields
 from job.data import Row, Rows
 from job.device import choose_device, describe_device
-from job.evaluation.evaluate import evaluate_lead, evaluate_split
+from job.diagnostics.columns import diagnostics_of
+from job.evaluation.evaluate import SplitEvaluation, evaluate_lead, evaluate_split
 from job.evaluation.first_line import with_first_line
 from job.memory import memory_is_ours
 from job.model import context_length, load_base, load_tokenizer
@@ -119,7 +120,7 @@ def measure_lead(context: TrialContext, *, rows: Rows, model_folder: Path) -> Me
                 rows=rows.splits[split], k=config.lead_k, tokenizer=tokenizer,
                 metrics=config.evaluation.metrics, split=split,
             )  # fmt: skip
-            context.recording.add(scored, split=split, step=0)
+            context.recording.add(_diagnosed(scored, split=split, rows=rows.splits), split=split, step=0)
     return Measured(
         folder=new_folder(context),
         engine="none",
@@ -276,10 +277,19 @@ def score_split(
         )
         if context.trial.kind == "zero-shot":
             scored = with_first_line(scored, references=references, metrics=config.evaluation.metrics)
+        scored = _diagnosed(scored, split=split, rows=loaded.rows)
     record = context.recording.add(scored, split=split, step=step)
     context.progress.evaluated(record)
     means = {name: round(value.mean, 4) for name, value in record.metrics.items()}
     logger.info("trial %s, step %d, %s: %s", context.trial.trial_id, step, split, means)
+
+
+def _diagnosed(
+    scored: SplitEvaluation, *, split: ScoredSplit, rows: Mapping[SplitRole, Sequence[Row]]
+) -> SplitEvaluation:
+    """The evaluation, with what its texts say about themselves beside the scores."""
+    columns = diagnostics_of(scored.predictions, rows=rows[split], train=rows.get("train", ()))
+    return scored._replace(scores=scored.scores.model_copy(update={"diagnostics": columns}))
 
 
 def write_card(context: TrialContext, loaded: Loaded, *, folder: Path, steps: int) -> int:

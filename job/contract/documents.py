@@ -308,10 +308,12 @@ class SplitScores(Frozen):
     metrics: dict[str, tuple[Number, ...]]
     first_line: dict[str, tuple[Number, ...]] = Field(default_factory=dict)
     """Metrics of the same texts, cut at their first newline; of zero-shot trials, and none in earlier releases."""
+    diagnostics: dict[str, tuple[Number, ...]] = Field(default_factory=dict)
+    """What describes the texts and ranks nothing (job.contract.diagnostic_names); none in earlier releases."""
 
     @model_validator(mode="after")
     def _every_metric_scores_every_row(self) -> SplitScores:
-        for columns in (self.metrics, self.first_line):
+        for columns in (self.metrics, self.first_line, self.diagnostics):
             for name, values in columns.items():
                 if len(values) != len(self.example_ids):
                     raise ValueError(f"metric {name!r} has {len(values)} scores for {len(self.example_ids)} rows")
