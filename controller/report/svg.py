@@ -5,16 +5,16 @@ A plot is drawn for a column of about 360 pixels, so that its letters keep their
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from controller.report.axes import Scale, Tick, round_ticks, tick_text
 from controller.report.document import Report
 from controller.report.numbers import better, title, written_number
 from controller.report.series import Series, few_steps, series_of
 
-__all__ = ["DRAWN", "Chart", "Line", "Tick", "Whisker", "charts_of", "key_of", "whiskers_of"]
+__all__ = ["DRAWN", "Chart", "Line", "Whisker", "charts_of", "key_of", "whiskers_of"]
 
 DRAWN = 8
 """Configurations with a line of their own; the others are thin and grey."""
@@ -24,13 +24,6 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 26.0, 10.0, 34.0
 _LABEL_GAP = 11.0
 _MARKED = 16  # points; a line with more shows none
 _TABLE_ROWS = 25
-
-
-class Tick(NamedTuple):
-    """A mark on an axis."""
-
-    at: float
-    text: str
 
 
 class Dot(NamedTuple):
@@ -85,18 +78,6 @@ class Whisker(NamedTuple):
     high: float
 
 
-class _Scale(NamedTuple):
-    """Data to coordinates along one axis."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
-
-
 def charts_of(report: Report) -> tuple[Chart, ...]:
     """Training loss, the objective and completion loss on validation, as far as they were measured."""
     drawn = [configuration for configuration in report.configurations if configuration.curves]
@@ -125,7 +106,7 @@ def whiskers_of(report: Report, split: str, metric: str) -> dict[str, Whisker]:
     if not found:
         return {}
     low, high = min(lows), max(highs)
-    axis = _Scale(low, high if high > low else low + 1, 3, 97)
+    axis = Scale(low, high if high > low else low + 1, 3, 97)
     return {
         letter: Whisker(axis(down), axis(value.mean), axis(up))
         for (letter, value), down, up in zip(found.items(), lows, highs, strict=True)
@@ -137,9 +118,9 @@ def _chart(report: Report, split: str, metric: str) -> Chart:
     x_low = min(step for line in series for step, _ in line.points)
     x_high = max(step for line in series for step, _ in line.points)
     values = [value for line in series for _, value in line.points]
-    y_ticks = _nice(min(values), max(values))
-    x = _Scale(x_low, max(x_high, x_low + 1), _LEFT, WIDTH - _RIGHT)
-    y = _Scale(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)
+    y_ticks = round_ticks(min(values), max(values))
+    x = Scale(x_low, max(x_high, x_low + 1), _LEFT, WIDTH - _RIGHT)
+    y = Scale(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP)
     lines = _lines(series, x, y, styles=_styles(report))
     name = "training-loss" if split == "train" else f"{split}-{metric}"
     heading = "Training loss" if split == "train" else f"{title(metric)} on {split}"
@@ -149,14 +130,14 @@ def _chart(report: Report, split: str, metric: str) -> Chart:
         note="nats per token, lower is better" if split == "train" else better(metric),
         description=_description(heading, series),
         x_ticks=tuple(Tick(x(step), f"{step:,}") for step in _whole_ticks(x_low, max(x_high, x_low + 1))),
-        y_ticks=tuple(Tick(y(value), _tick_text(value, y_ticks)) for value in y_ticks),
+        y_ticks=tuple(Tick(y(value), tick_text(value, y_ticks)) for value in y_ticks),
         lines=lines,
         header=("Step", *(line.configuration.letter for line in series)),
         rows=_rows(series),
     )
 
 
-def _lines(series: Sequence[Series], x: _Scale, y: _Scale, *, styles: Mapping[str, int]) -> tuple[Line, ...]:
+def _lines(series: Sequence[Series], x: Scale, y: Scale, *, styles: Mapping[str, int]) -> tuple[Line, ...]:
     ends = [Dot(x(line.points[-1][0]), y(line.points[-1][1])) for line in series]
     named = [index for index, line in enumerate(series) if line.level or line.configuration.letter in styles]
     label_ys = dict(zip(named, _apart([ends[index].y for index in named], low=y.end, high=y.start), strict=True))
@@ -199,30 +180,12 @@ def _apart(wanted: Sequence[float], *, low: float, high: float) -> list[float]:
     return [round(position, 1) for position in placed]
 
 
-def _nice(low: float, high: float) -> tuple[float, ...]:
-    """Four to seven round numbers that span the values (Heckbert 1990, Nice Numbers for Graph Labels)."""
-    if high == low:
-        low, high = low - (abs(low) / 10 or 1.0), high + (abs(high) / 10 or 1.0)
-    raw = (high - low) / 4
-    unit = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return tuple(round(index * step, 12) for index in range(first, max(last, first + 1) + 1))
-
-
 def _whole_ticks(low: int, high: int) -> tuple[int, ...]:
     """A few whole steps from the first to the last."""
-    stride = max(1, round(_nice(0, high - low)[1]))
+    stride = max(1, round(round_ticks(0, high - low)[1]))
     inner = range(-(-low // stride) * stride, high + 1, stride)
     ticks = sorted({low, high, *inner})
     return tuple(tick for tick in ticks if tick in (low, high) or min(tick - low, high - tick) > stride / 2)
-
-
-def _tick_text(value: float, ticks: Sequence[float]) -> str:
-    step = ticks[1] - ticks[0]
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    digits += round(step * 10**digits, 6) % 1 != 0
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _description(heading: str, series: Sequence[Series]) -> str:
