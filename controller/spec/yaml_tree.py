@@ -29,7 +29,7 @@ from ruamel.yaml.events import (
 
 from job.contract.errors import SpecError
 
-__all__ = ["LIMIT_BYTES", "Mark", "Path", "Tree", "TreeValue", "parse_yaml"]
+__all__ = ["LIMIT_BYTES", "Mark", "Path", "Tree", "TreeValue", "is_text", "parse_yaml"]
 
 LIMIT_BYTES = 256 * 2**10
 _LIMIT_VALUES = 10_000
@@ -83,6 +83,16 @@ def parse_yaml(body: bytes, *, name: str) -> Tree:
         raise SpecError(_syntax_message(err, text=text, name=name)) from err
     except (YAMLError, ValueError, OverflowError) as err:  # the last two: an escape beyond Unicode, "\\UFFFFFFFF"
         raise SpecError(f"{name}: not YAML: {err}") from err
+
+
+def is_text(plain: str) -> bool:
+    """Whether a scalar without quotes stands for itself, and not for a number, a flag or null."""
+    return not (
+        plain in _NULL | _TRUE | _FALSE
+        or _INTEGER.fullmatch(plain)
+        or _BASED.fullmatch(plain)
+        or _FLOAT.fullmatch(plain)
+    )
 
 
 def _decode(body: bytes, *, name: str) -> str:
@@ -186,14 +196,12 @@ class _Reader:
 
     def _scalar(self, event: ScalarEvent) -> TreeValue:
         text = str(event.value)
-        if not event.implicit[0]:
+        if not event.implicit[0] or is_text(text):
             return text
         if text in _NULL:
             return None
         if text in _TRUE or text in _FALSE:
             return text in _TRUE
-        if not (_INTEGER.fullmatch(text) or _BASED.fullmatch(text) or _FLOAT.fullmatch(text)):
-            return text
         if len(text) > _LIMIT_NUMBER:
             self._fail(event, f"a number of {len(text):,} characters; at most {_LIMIT_NUMBER} are read")
         if _INTEGER.fullmatch(text):
