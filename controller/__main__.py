@@ -213,6 +213,9 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
 def _add_report(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--verify", action="store_true", help="read every byte of every result again, however it looks")
+    parser.add_argument(
+        "--compare", nargs=2, metavar="LETTER", help="show the texts of these two side by side (default: the first two)"
+    )
 
 
 def _add_clean(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,13 @@ def run_report(args: argparse.Namespace) -> int:
     """Write report/ of the run anew and say where it is; 1 when a trial failed or nothing could be ranked."""
     target = open_target(args.target, store=args.store, run=args.run, errand=Errand("report"))
     results = VerifiedResults(target.store, trusting=not args.verify)
-    report = write_report(target.store, plan=target.plan, spec_text=target.loaded.text, results=results)
+    report = write_report(
+        target.store,
+        plan=target.plan,
+        spec_text=target.loaded.text,
+        results=results,
+        compared=None if args.compare is None else (args.compare[0], args.compare[1]),
+    )
     if args.output == "json":
         deliver(to_json(report).decode())
     else:

@@ -14,11 +14,11 @@ from controller.report.document import (
     Objective,
     Report,
     ReportProvenance,
-    SampledExample,
     SeedTrial,
     Spent,
 )
 from controller.report.effects import effects_of
+from controller.report.examples import Examples
 from controller.report.findings import findings_of, warnings_of
 from controller.report.numbers import plus_minus
 from controller.report.ranking import Ranking, Standing
@@ -44,7 +44,7 @@ def objective_of(spec: SweepSpec) -> Objective:
     return Objective(metric=goal.metric, split=goal.split, direction=direction)
 
 
-def build_report(collected: Collected, ranking: Ranking, *, examples: tuple[SampledExample, ...]) -> Report:
+def build_report(collected: Collected, ranking: Ranking, *, examples: Examples | None) -> Report:
     """The document."""
     plan, spec = collected.plan, collected.spec
     standings, objective = ranking.standings, ranking.objective

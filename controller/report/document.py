@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from controller.report.conclusions import Effects, Verdict
+from controller.report.examples import Examples
 from job.contract.base import Count, Frozen, Name, Number, Positive, Text
 from job.contract.config import PromptTemplate, Provenance, TrialKind
 from job.contract.documents import ScoredSplit
@@ -25,8 +26,6 @@ __all__ = [
     "Objective",
     "Report",
     "ReportProvenance",
-    "SampledExample",
-    "SampledOutput",
     "SeedTrial",
     "Setup",
     "Spent",
@@ -169,26 +168,6 @@ class FailedTrial(Frozen):
     """The command that tries it again; None where it would only fail again."""
 
 
-class SampledOutput(Frozen):
-    """What one configuration wrote for an example."""
-
-    letter: Text
-    label: Text
-    text: Text
-    score: Number | None
-    """The objective's metric on this example, where it is scored by the row."""
-
-
-class SampledExample(Frozen):
-    """A row with what was written for it."""
-
-    example_id: Text
-    split: ScoredSplit
-    input: Text
-    reference: Text
-    outputs: tuple[SampledOutput, ...]
-
-
 class Spent(Frozen):
     """What the results took: the attempts that led to them. Failed trials are not in it."""
 
@@ -239,7 +218,8 @@ class Report(Frozen):
     """Where the baselines stand, in counts."""
     warnings: tuple[Text, ...]
     """What a reader has to know before trusting the ranking."""
-    examples: tuple[SampledExample, ...]
+    examples: Examples | None
+    """None where no text can be shown."""
     effects: Effects | None = None
     """None where nothing was varied, or nothing can be compared."""
     regression: None = None

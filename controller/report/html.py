@@ -14,6 +14,7 @@ from controller.report import numbers
 from controller.report.brief import brief
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
+from controller.report.examples_words import compare_words, set_views
 from controller.report.svg import charts_of, key_of, whiskers_of
 from controller.report.words import (
     baseline_words,
@@ -94,6 +95,8 @@ def html_report(whole: Report) -> str:
         by_letter=sorted(report.configurations, key=lambda found: (len(found.letter), found.letter)),
         charts=charts,
         key=key_of(charts),
+        example_sets=set_views(report),
+        compare_words=compare_words(report),
         unranked=_unranked(report),
         shared=_by_section(report.setup.shared),
     )

@@ -11,7 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from controller.report.brief import Brief, brief
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
-from controller.report.numbers import arrow, bytes_written, metric_names, money, plus_minus, seconds, title
+from controller.report.examples_words import RowView, compare_words, set_views
+from controller.report.numbers import (
+    arrow,
+    bytes_written,
+    metric_names,
+    money,
+    plus_minus,
+    seconds,
+    title,
+    written_number,
+)
 from controller.report.series import few_steps, series_of
 from controller.report.svg import DRAWN
 from controller.report.text import one_line
@@ -270,17 +280,33 @@ def _curves(report: Report) -> Iterator[str]:
 
 
 def _examples(report: Report) -> Iterator[str]:
-    if not report.examples:
+    views = set_views(report)
+    if not views:
         return
     yield "## Examples"
-    yield "The same few rows in every report on this data; not chosen by score."
-    for example in report.examples:
-        yield f"### {prose(example.example_id)} ({example.split})"
-        yield f"Input\n\n{fenced(example.input)}"
-        yield f"Reference\n\n{fenced(example.reference)}"
-        for output in example.outputs:
-            score = "" if output.score is None else f", {report.objective.metric} {output.score:.3f}"
-            yield f"{output.letter} {code(output.label)}{score}\n\n{fenced(output.text)}"
+    if words := compare_words(report):
+        yield prose(words)
+    for view in views:
+        yield f"### {prose(view.heading)}"
+        yield prose(view.legend)
+        for group in view.groups:
+            yield f"**{prose(group.heading)}**"
+            yield from (_example(row, report.objective.metric) for row in group.rows)
+
+
+def _example(view: RowView, metric: str) -> str:
+    """One row, folded; nothing foreign is in its summary, which is HTML."""
+    scores = [f"{one.letter} {written_number(one.score, metric)}" for one in view.outputs if one.score is not None]
+    summary = ", ".join([*scores, *([view.apart] if view.apart else [])]) or "no score"
+    parts = [
+        f"Row {code(view.row.example_id)}, input",
+        fenced(view.row.input),
+        "Reference",
+        fenced(view.row.reference),
+        *(part for one in view.outputs for part in (f"{one.letter} {code(one.label)}", fenced(one.text))),
+    ]
+    inner = "\n\n".join(parts)
+    return f"<details><summary>{title(metric)}: {summary}</summary>\n\n{inner}\n\n</details>"
 
 
 def _setup(report: Report) -> Iterator[str]:

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from controller.attempt_files import read_predictions
 from controller.collect import collect, read_examples
 from controller.report.content import build_report, objective_of
-from controller.report.document import Report, SampledExample
+from controller.report.document import Objective, Report
+from controller.report.examples import Examples
 from controller.report.html import html_report
 from controller.report.markdown import markdown_report
-from controller.report.ranking import Ranking, ranking_of
-from controller.report.samples import chosen_rows, sampled, shown_writers
+from controller.report.ranking import ranking_of
+from controller.report.samples import Casting, cast, chosen, sampled
 from controller.report.table import csv_report
 from controller.spec.file import parse_spec
 from controller.verified import VerifiedResults
-from job.contract.documents import Example, Plan, to_json
+from job.contract.documents import Example, Plan, Result, to_json
 from job.contract.errors import NotFoundError, ResultError
 from job.store import Keys, Store
 
 __all__ = ["make_report", "write_report"]
 
 
-def write_report(store: Store, *, plan: Plan, spec_text: bytes, results: VerifiedResults | None = None) -> Report:
+def write_report(
+    store: Store,
+    *,
+    plan: Plan,
+    spec_text: bytes,
+    results: VerifiedResults | None = None,
+    compared: tuple[str, str] | None = None,
+) -> Report:
     """The report of the plan's run, which `report/` of the store now holds in every form.
 
     The same store gives the same bytes, whoever asks and whenever. `results` are those of the store, for a caller who
-    does not want what earlier readings remember to be trusted. Raises TransientError and ConfigurationError as the
-    store does, SpecError for a spec text that is none.
+    does not want what earlier readings remember to be trusted. Raises as `make_report` does.
     """
-    report = make_report(store, plan=plan, spec_text=spec_text, results=results)
+    report = make_report(store, plan=plan, spec_text=spec_text, results=results, compared=compared)
     forms = {
         "report.json": to_json(report),
         "report.csv": csv_report(report).encode(),
@@ -43,21 +50,33 @@ def write_report(store: Store, *, plan: Plan, spec_text: bytes, results: Verifie
     return report
 
 
-def make_report(store: Store, *, plan: Plan, spec_text: bytes, results: VerifiedResults | None = None) -> Report:
-    """The document alone."""
+def make_report(
+    store: Store,
+    *,
+    plan: Plan,
+    spec_text: bytes,
+    results: VerifiedResults | None = None,
+    compared: tuple[str, str] | None = None,
+) -> Report:
+    """The document alone; `compared` are the letters of two whose texts stand side by side, by default the first two.
+
+    Raises TransientError and ConfigurationError as the store does, SpecError for a spec text that is none and for a
+    letter that cannot be compared.
+    """
     spec = parse_spec(spec_text, name=Keys.spec(plan.spec_sha256), folder=Path()).spec
     collected = collect(store, plan, spec, results=results)
     notes = collected.notes
     examples: Mapping[tuple[str, str], Example] = {}
-    shown: tuple[SampledExample, ...] = ()
     try:
         examples = read_examples(store, plan)
     except ResultError as err:
         notes = (*notes, f"No examples are shown: {err}")
-    characters = {key: len(example.reference) for key, example in examples.items()}
-    ranking = ranking_of(collected.trials, objective_of(spec), characters=characters)
+    lengths = {key: len(example.reference) for key, example in examples.items()}
+    ranking = ranking_of(collected.trials, objective_of(spec), characters=lengths)
+    castings = cast(ranking.standings, compared=compared)
+    shown = None
     try:
-        shown = _examples(store, ranking, examples)
+        shown = _examples(store, ranking.objective, castings, examples, draw=f"{plan.sweep}/{plan.run}")
     except (ResultError, NotFoundError) as err:
         # The texts are an illustration; the numbers stand without them.
         notes = (*notes, f"No examples are shown: {err}")
@@ -65,15 +84,25 @@ def make_report(store: Store, *, plan: Plan, spec_text: bytes, results: Verified
 
 
 def _examples(
-    store: Store, ranking: Ranking, examples: Mapping[tuple[str, str], Example]
-) -> tuple[SampledExample, ...]:
-    writers = shown_writers(ranking.standings)
-    if not writers:
-        return ()
-    split = ranking.objective.split
-    rows = chosen_rows(examples, split=split)
-    wanted = frozenset(row.example_id for row in rows)
-    texts = [
-        (writer, read_predictions(store, writer.measured.result, split=split, example_ids=wanted)) for writer in writers
-    ]
-    return sampled(rows, texts, objective=ranking.objective)
+    store: Store,
+    objective: Objective,
+    castings: Sequence[Casting],
+    examples: Mapping[tuple[str, str], Example],
+    *,
+    draw: str,
+) -> Examples | None:
+    split = objective.split
+    rows = {example_id: example for (of_split, example_id), example in examples.items() if of_split == split}
+    lengths = {key: len(example.reference) for key, example in examples.items()}
+    every = [chosen(one, rows=rows, objective=objective, lengths=lengths, draw=draw) for one in castings]
+    wanted: dict[str, set[str]] = {}
+    results: dict[str, Result] = {}
+    for one in every:
+        for writer in (*one.casting.of, *one.casting.beside):
+            wanted.setdefault(writer.planned.trial_id, set()).update(one.rows)
+            results[writer.planned.trial_id] = writer.measured.result
+    texts = {
+        trial_id: read_predictions(store, results[trial_id], split=split, example_ids=frozenset(ids))
+        for trial_id, ids in wanted.items()
+    }
+    return sampled(every, rows, texts, objective=objective, lengths=lengths)
