@@ -24,6 +24,7 @@ from controller.report.numbers import plus_minus
 from controller.report.ranking import Ranking, Standing
 from controller.report.setup import setup_of, values_of
 from controller.report.text import one_line, shortened, visible
+from controller.report.tradeoffs import tradeoffs_of
 from controller.report.verdict import decided
 from controller.report.verdict_words import worded
 from controller.spec.model import SweepSpec
@@ -53,6 +54,7 @@ def build_report(collected: Collected, ranking: Ranking, *, examples: Examples |
     warnings = warnings_of(collected, standings, objective=objective, provenance=provenance)
     configurations = tuple(_configuration(standing, collected, objective) for standing in standings)
     final = all(trial.state in ("succeeded", "failed") for trial in collected.trials)
+    verdict = _verdict(ranking)
     return Report(
         sweep=plan.sweep,
         run=plan.run,
@@ -68,8 +70,9 @@ def build_report(collected: Collected, ranking: Ranking, *, examples: Examples |
         configurations=configurations,
         pending=tuple(_pending(trial) for trial in collected.trials if trial.state in ("pending", "stopped")),
         failures=tuple(_failed(trial, collected.place) for trial in collected.trials if trial.trouble is not None),
-        verdict=_verdict(ranking),
+        verdict=verdict,
         effects=effects_of(ranking, spec),
+        tradeoffs=tradeoffs_of(collected, ranking, verdict),
         findings=tuple(map(one_line, findings)),
         warnings=tuple(map(one_line, warnings)),
         examples=examples,
