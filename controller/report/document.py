@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from controller.report.choices import Takeaways, Tradeoffs
 from controller.report.conclusions import Effects, Verdict
 from controller.report.examples import Examples
 from job.contract.base import Count, Frozen, Name, Number, Positive, Text
@@ -222,5 +223,9 @@ class Report(Frozen):
     """None where no text can be shown."""
     effects: Effects | None = None
     """None where nothing was varied, or nothing can be compared."""
+    tradeoffs: Tradeoffs | None = None
+    """None where fewer than two trained configurations can be compared."""
+    takeaways: Takeaways | None = None
+    """What to do next; None in reports of earlier releases."""
     regression: None = None
     provenance: ReportProvenance

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from controller.attempt_files import read_predictions
 from controller.collect import collect, read_examples
+from controller.report.advice.takeaways import takeaways_of
 from controller.report.content import build_report, objective_of
 from controller.report.document import Objective, Report
 from controller.report.examples import Examples
@@ -17,6 +18,7 @@ from controller.report.ranking import ranking_of
 from controller.report.samples import Casting, cast, chosen, sampled
 from controller.report.table import csv_report
 from controller.spec.file import parse_spec
+from controller.spec.yaml_tree import parse_yaml
 from controller.verified import VerifiedResults
 from job.contract.documents import Example, Plan, Result, to_json
 from job.contract.errors import NotFoundError, ResultError
@@ -80,7 +82,10 @@ def make_report(
     except (ResultError, NotFoundError) as err:
         # The texts are an illustration; the numbers stand without them.
         notes = (*notes, f"No examples are shown: {err}")
-    return build_report(replace(collected, notes=notes), ranking, examples=shown)
+    report = build_report(replace(collected, notes=notes), ranking, examples=shown)
+    tree = parse_yaml(spec_text, name=Keys.spec(plan.spec_sha256)).value
+    takeaways = takeaways_of(report, collected, tree if isinstance(tree, dict) else {})
+    return report.model_copy(update={"takeaways": takeaways})
 
 
 def _examples(
