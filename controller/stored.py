@@ -22,7 +22,7 @@ from job.contract.errors import ConfigurationError, NotFoundError, ResultError
 from job.store import Keys, Store
 from job.store.keys import is_ours
 
-__all__ = ["DamagedError", "plan_keys", "read_control", "read_stored", "read_stored_plan"]
+__all__ = ["DamagedError", "newest_plan", "plan_keys", "read_control", "read_stored", "read_stored_plan"]
 
 D = TypeVar("D", bound=Frozen)
 _WITHOUT: dict[type[Frozen], str] = {
@@ -60,6 +60,17 @@ def read_control(store: Store) -> Control:
 def plan_keys(store: Store) -> list[str]:
     """The keys of the run's plans; what else may lie beside them is not ours."""
     return [found.key for found in store.list(Keys.PLANS) if is_ours(found.key)]
+
+
+def newest_plan(store: Store) -> Plan:
+    """The plan of the spec that ran last. Raises NotFoundError without any, and DamagedError when it is damaged."""
+    keys = plan_keys(store)
+    if not keys:
+        raise NotFoundError(f"{store.uri}: no run there")
+    current = read_control(store).spec_sha256
+    if current is not None and Keys.plan(current) in keys:
+        return read_stored(store, Plan, Keys.plan(current))
+    return max((read_stored(store, Plan, key) for key in keys), key=lambda plan: plan.created_at)
 
 
 def read_stored_plan(store: Store, spec_sha256: str) -> Plan | None:

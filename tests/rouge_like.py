@@ -38,8 +38,8 @@ def sweep(world: World, rng: np.random.Generator) -> Array:
     level[rng.random(world.rows) < 1 / 12] = -1.0
     shift = np.array(world.shifts)[:, None, None] / 100
     seed = rng.normal(0, world.seed_sd / 100, (count, world.seeds, 1))
-    own = _residuals(rng, (count, 1, world.rows), sd=world.residual_sd / 100 * world.shared**0.5)
-    each = _residuals(rng, (count, world.seeds, world.rows), sd=world.residual_sd / 100 * (1 - world.shared) ** 0.5)
+    own = residuals(rng, (count, 1, world.rows), sd=world.residual_sd / 100 * world.shared**0.5)
+    each = residuals(rng, (count, world.seeds, world.rows), sd=world.residual_sd / 100 * (1 - world.shared) ** 0.5)
     return np.clip(level + shift + seed + own + each, 0.0, 1.0)
 
 
@@ -60,6 +60,6 @@ def true_means(world: World) -> Array:
     return np.array([found[shift] for shift in world.shifts])
 
 
-def _residuals(rng: np.random.Generator, shape: tuple[int, ...], *, sd: float) -> Array:
+def residuals(rng: np.random.Generator, shape: tuple[int, ...], *, sd: float) -> Array:
     moves = rng.random(shape) < 0.5
     return np.where(moves, rng.laplace(0.0, sd, shape), 0.0)

@@ -59,7 +59,7 @@ _JOB_UID = "LORASWEEP_JOB_UID"
 
 
 def run_run(args: argparse.Namespace) -> int:
-    """Run the sweep of a spec file; 0 when every trial succeeded, 1 when it finished otherwise."""
+    """Run the sweep of a spec file; 0 when every trial succeeded, 1 when it finished otherwise or has regressed."""
     loaded = load_spec(args.spec)
     naming = naming_of(loaded.spec, store=args.store, run=run_name_of(args))
     interrupts, now = Interrupts(), steady_clock()
@@ -210,7 +210,8 @@ class SweepRun:
         watcher.concluded(conclusion_of(outcome, report, naming=self.naming))
         write_outcome(outcome, report, plan=plan, naming=self.naming, output=self.output)
         succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
-        return int(ExitCode.DONE if succeeded else ExitCode.FINISHED_WITH_FAILURES)
+        regressed = report.regression is not None and report.regression.status == "regression"
+        return int(ExitCode.DONE if succeeded and not regressed else ExitCode.FINISHED_WITH_FAILURES)
 
     def _part_reported(self, err: PlaceEndingError, *, plan: Plan, store: Store) -> PlaceEndingError:
         """The same, with where the report of what is finished is."""

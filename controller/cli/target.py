@@ -16,7 +16,7 @@ from controller.names import Naming
 from controller.spec.file import LoadedSpec, load_spec, parse_spec
 from controller.spec.model import SweepSpec
 from controller.states import Situation
-from controller.stored import plan_keys, read_control, read_stored
+from controller.stored import newest_plan, read_stored
 from job.contract.config import PlannedTrial
 from job.contract.documents import DATA_LIMIT_BYTES, Plan
 from job.contract.errors import NotFoundError, SpecError
@@ -196,10 +196,7 @@ def _is_file(word: str) -> bool:
 
 
 def _newest_plan(found: Found) -> Plan:
-    keys = plan_keys(found.store)
-    if not keys:
-        raise NotFoundError(f"{found.naming.run_uri}: no run there; `{found.begin}` makes one")
-    current = read_control(found.store).spec_sha256
-    if current is not None and Keys.plan(current) in keys:
-        return read_stored(found.store, Plan, Keys.plan(current))
-    return max((read_stored(found.store, Plan, key) for key in keys), key=lambda plan: plan.created_at)
+    try:
+        return newest_plan(found.store)
+    except NotFoundError as err:
+        raise NotFoundError(f"{found.naming.run_uri}: no run there; `{found.begin}` makes one") from err

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from controller.report.choices import Takeaways, Tradeoffs
+from controller.regression.document import Regression
 from controller.report.conclusions import Effects, Verdict
 from controller.report.examples import Examples
 from job.contract.base import Count, Frozen, Name, Number, Positive, Text
@@ -227,5 +228,6 @@ class Report(Frozen):
     """None where fewer than two trained configurations can be compared."""
     takeaways: Takeaways | None = None
     """What to do next; None in reports of earlier releases."""
-    regression: None = None
+    regression: Regression | None = None
+    """None where the spec asks for none, or not every trial is final."""
     provenance: ReportProvenance

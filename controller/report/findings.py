@@ -10,7 +10,6 @@ from controller.report.document import Objective, ReportProvenance
 from controller.report.numbers import counted, listed, spoken
 from controller.report.ranking import Standing
 from controller.report.setup import dropped_between
-from controller.spec.warnings import REGRESSION_IS_NOT_JUDGED
 
 __all__ = ["findings_of", "warnings_of"]
 
@@ -26,7 +25,6 @@ def warnings_of(
     collected: Collected, standings: Sequence[Standing], *, objective: Objective, provenance: ReportProvenance
 ) -> tuple[str, ...]:
     """What a reader has to know before trusting the ranking, the gravest first."""
-    regression = (REGRESSION_IS_NOT_JUDGED,) if collected.spec.regression is not None else ()
     sentences = (
         *_mixed(provenance),
         *_without_objective(standings, objective),
@@ -37,7 +35,6 @@ def warnings_of(
         *_left_the_grid(collected),
         *(f"{label}: came out as a trial already listed, and is counted once" for label in collected.plan.duplicates),
         *collected.plan.warnings,
-        *regression,
         *collected.notes,
     )
     return tuple(dict.fromkeys(sentences))  # the plan may have warned of the same

@@ -9,6 +9,8 @@ from pathlib import Path
 from controller.attempt_files import read_predictions
 from controller.collect import collect, read_examples
 from controller.report.advice.takeaways import takeaways_of
+from controller.regression.judge import judged_again
+from controller.regression.more import stage_of
 from controller.report.content import build_report, objective_of
 from controller.report.document import Objective, Report
 from controller.report.examples import Examples
@@ -47,6 +49,8 @@ def write_report(
         "report.md": markdown_report(report).encode(),
         "report.html": html_report(report).encode(),
     }
+    if report.regression is not None:
+        forms = {"regression.json": to_json(report.regression), **forms}
     for name, body in forms.items():
         store.put(Keys.report(name), body)
     return report
@@ -85,7 +89,8 @@ def make_report(
     report = build_report(replace(collected, notes=notes), ranking, examples=shown)
     tree = parse_yaml(spec_text, name=Keys.spec(plan.spec_sha256)).value
     takeaways = takeaways_of(report, collected, tree if isinstance(tree, dict) else {})
-    return report.model_copy(update={"takeaways": takeaways})
+    regression = judged_again(store, collected, examples, objective=objective_of(spec), stage=stage_of(store, plan))
+    return report.model_copy(update={"regression": regression, "takeaways": takeaways})
 
 
 def _examples(

@@ -29,6 +29,7 @@ __all__ = [
     "EvaluationSection",
     "ExecutionSection",
     "LoraSection",
+    "MeanOf",
     "ModelSection",
     "Objective",
     "Regression",
@@ -195,13 +196,22 @@ class StoreSection(Frozen):
     """Reserved."""
 
 
-class Regression(Frozen):
-    """When a run counts as worse than an earlier one; for sweeps that run again and again."""
+class MeanOf(Frozen):
+    """Several runs as one reference."""
 
-    reference: Text = "previous"
-    """`previous`: the newest complete run before this one; or a run's name."""
+    mean_of: Annotated[Positive, Field(le=100)]
+    """So many of the newest good runs, or as many as there are."""
+
+
+class Regression(Frozen):
+    """When a run counts as worse than earlier ones; for sweeps that run again and again."""
+
+    reference: Text | MeanOf = "previous"
+    """`previous`: the newest good run before this one; `{mean_of: 7}`: of the newest seven; or a run's name."""
+    anchor: Text | None = None
+    """A run that is always compared too: a reference that moves along hides a slow drift."""
     drops: dict[Text, Annotated[Number, Field(ge=0)]] = Field(default_factory=dict)
-    """Metric to how much worse than the reference is still fine."""
+    """Metric to how much worse than the reference is still fine; 0 for the objective's where it is not named."""
     floors: dict[Text, Number] = Field(default_factory=dict)
     """Metric to the worst value that passes."""
 

@@ -8,9 +8,8 @@ from controller.planning.configurations import baseline_prompts
 from controller.spec.model import ExecutionSection, SweepSpec
 from controller.spec.vary import Vary, written
 
-__all__ = ["REGRESSION_IS_NOT_JUDGED", "slot_warnings", "warnings_of"]
+__all__ = ["slot_warnings", "warnings_of"]
 
-REGRESSION_IS_NOT_JUDGED = "regression is recorded but not judged yet: no run is compared with an earlier one"
 _SAMPLING = frozenset({"temperature", "top_k", "top_p"})
 
 
@@ -41,8 +40,6 @@ def _warnings(spec: SweepSpec) -> Iterator[str]:
         yield f"the zero-shot baselines keep the default of generation.{', '.join(sorted(generated))}, which is varied"
     if spec.objective.split == "test":
         yield "the objective ranks by the test rows, so their numbers no longer say how well the winner generalises"
-    if spec.regression is not None:
-        yield REGRESSION_IS_NOT_JUDGED
 
 
 def _generation_paths(vary: Vary) -> set[str]:

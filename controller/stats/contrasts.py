@@ -124,7 +124,8 @@ def degrees_of_freedom(
 def _single_df(rows_part: float, share: float, parts: Components) -> float:
     if parts.seed == 0 and not parts.few:
         return parts.rows - 1.0
-    return float(degrees_of_freedom(np.array(rows_part), np.array(share), parts))
+    # A seed variance near zero with no rows beside it has hardly any; below 1 the quantile would leave all numbers.
+    return max(1.0, float(degrees_of_freedom(np.array(rows_part), np.array(share), parts)))
 
 
 @dataclass(frozen=True, slots=True)

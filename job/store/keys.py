@@ -22,7 +22,7 @@ _TRIAL = (
 )
 _OURS = re.compile(
     rf"control\.json|specs/[0-9a-f]{{64}}\.yaml|plans/[0-9a-f]{{64}}\.json|examples/[0-9a-f]{{12}}\.jsonl"
-    rf"|submissions/{_NAME}\.json|report/(report\.[a-z]+|verified\.json)|preflight/(kept|[0-9a-f]+)"
+    rf"|submissions/{_NAME}\.json|report/(report\.[a-z]+|verified\.json|regression\.json)|preflight/(kept|[0-9a-f]+)"
     rf"|trials/[0-9a-f]{{12}}/{_TRIAL}"
 )
 

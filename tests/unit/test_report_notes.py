@@ -8,8 +8,6 @@ import pytest
 from made import GRID, MadeRun, made_run
 from made_report import finish_all, report_of
 
-from controller.report.write import write_report
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> MadeRun:
@@ -58,16 +56,6 @@ def test_prompts_that_complete_differently_are_not_compared_by_loss(tmp_path: Pa
     run = made_run(tmp_path, GRID.replace('" {summary}"}\ntrial', '"{summary}"}\ntrial'))
     finish_all(run)
     assert any("complete differently" in sentence for sentence in report_of(run).warnings)
-
-
-def test_a_regression_section_is_said_to_be_unjudged_once(tmp_path: Path) -> None:
-    run = made_run(tmp_path, GRID + "regression: {floors: {rougeL: 0.1}}\n")
-    finish_all(run)
-    said = "regression is recorded but not judged yet: no run is compared with an earlier one"
-    assert said in run.plan.warnings
-    assert report_of(run).warnings.count(said) == 1
-    silent = run.plan.model_copy(update={"warnings": ()})
-    assert said in write_report(run.store, plan=silent, spec_text=run.loaded.text).warnings
 
 
 def test_baselines_are_counted_against_by_mean_with_a_caveat(run: MadeRun) -> None:
