@@ -216,6 +216,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", nargs=2, metavar="LETTER", help="show the texts of these two side by side (default: the first two)"
     )
+    parser.add_argument(
+        "--max-bytes", type=int, metavar="N", default=60_000, help="of report.md, for a comment (default: 60000)"
+    )
 
 
 def _add_clean(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,7 @@ def run_report(args: argparse.Namespace) -> int:
         spec_text=target.loaded.text,
         results=results,
         compared=None if args.compare is None else (args.compare[0], args.compare[1]),
+        markdown_bytes=args.max_bytes,
     )
     if args.output == "json":
         deliver(to_json(report).decode())

@@ -12,6 +12,7 @@ from controller.report.brief import Brief, brief
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.examples_words import RowView, compare_words, set_views
+from controller.report.fitting import Part, fitted
 from controller.report.numbers import (
     arrow,
     bytes_written,
@@ -39,8 +40,12 @@ from controller.report.words import (
     trial_words,
 )
 from job.contract.documents import ScoredSplit
+from job.store import Keys
 
-__all__ = ["code", "fenced", "markdown_report", "prose"]
+__all__ = ["MAX_BYTES", "code", "fenced", "markdown_report", "prose"]
+
+MAX_BYTES = 60_000
+"""Below what a comment on a pull request may hold: 65,536 characters on GitHub."""
 
 _MEANING = re.compile(r"[\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.|:(?=//)")
 _AT_THE_START = re.compile(r"^(?:[-+=#>]|\d+(?=[.)]))")
@@ -52,25 +57,39 @@ _BEHIND = "*Behind the best* is the difference row by row; the intervals of all 
 _TIED = " **= tied**: not shown worse than any other."
 
 
-def markdown_report(whole: Report) -> str:
-    """The report, of a large sweep its first configurations; ends in a newline."""
+def markdown_report(whole: Report, *, max_bytes: int = MAX_BYTES) -> str:
+    """The report, of a large sweep its first configurations, in at most `max_bytes` bytes; ends in a newline.
+
+    What a reader needs first is kept first, and the last line says what was left out. Raises SpecError when not even
+    title and verdict fit.
+    """
     shown = brief(whole)
     report = shown.report
-    sections = [
-        _opening(report, headline(whole)),
-        _ranking(report),
-        _left_out(shown),
-        _effects(report),
-        _failures(shown),
-        _pending(report),
-        _varied(report),
-        _configurations(report),
-        _curves(report),
-        _examples(report),
-        _setup(report),
-        _provenance(report),
+    parts = [
+        _part("Title", 0, _title(report, headline(whole))),
+        _part("What was tried", 1, _asked(report)),
+        _part("Verdict", 0, _verdict(report)),
+        _part("Notes to the verdict", 1, _notes(report)),
+        *(
+            _part(f"Configurations on {split}", 2 if split == report.objective.split else 3, _ranking(shown, split))
+            for split in splits_of(report)
+        ),
+        _part("Effects", 4, _effects(report)),
+        _part("Failed trials", 3, _failures(shown)),
+        _part("Trials without a result", 4, _pending(report)),
+        _part("What was varied", 5, _varied(report)),
+        _part("Configurations", 7, _configurations(report)),
+        _part("Learning curves", 7, _curves(report)),
+        _part("Examples", 9, _examples(report)),
+        _part("Setup", 8, _setup(report)),
+        _part("Provenance", 6, _provenance(report)),
     ]
-    return "\n\n".join(part for section in sections for part in section) + "\n"
+    return fitted(parts, max_bytes=max_bytes, whole_at=code(f"{report.place}/{Keys.report('report.html')}"))
+
+
+def _part(name: str, rank: int, blocks: Iterable[str]) -> Part:
+    """A section; the rank says how soon it is wanted (controller/report/fitting.py)."""
+    return Part(name, rank, tuple(blocks))
 
 
 def prose(text: str) -> str:
@@ -108,49 +127,59 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
-def _opening(report: Report, progress: str) -> Iterator[str]:
+def _title(report: Report, progress: str) -> Iterator[str]:
     yield f"# {prose(report.sweep)}: {progress}"
+
+
+def _asked(report: Report) -> Iterator[str]:
     if report.description:
         yield f"**What was tried.** {prose(report.description)}"
     if report.success:
         yield f"**Success criterion.** {prose(report.success)}"
-    verdict = report.verdict
-    yield f"## Verdict: {prose(verdict.heading)}"
-    yield prose(" ".join(verdict.sentences))
-    if small := (*verdict.notes, *report.findings):
+
+
+def _verdict(report: Report) -> Iterator[str]:
+    yield f"## Verdict: {prose(report.verdict.heading)}"
+    yield prose(" ".join(report.verdict.sentences))
+
+
+def _notes(report: Report) -> Iterator[str]:
+    if small := (*report.verdict.notes, *report.findings):
         yield "\n".join(f"- {prose(sentence)}" for sentence in small)
     if report.warnings:
         yield "\n".join(f"- **Note.** {prose(sentence)}" for sentence in report.warnings)
 
 
-def _ranking(report: Report) -> Iterator[str]:
+def _ranking(whole: Brief, split: ScoredSplit) -> Iterator[str]:
+    report = whole.report
     goal = report.objective
-    for split in splits_of(report):
-        shown = [configuration for configuration in report.configurations if configuration.metrics.get(split)]
-        if not shown:
-            continue
-        ranks = split == goal.split
-        yield f"## Ranked by {title(goal.metric)} on {split}" if ranks else f"## The same configurations on {split}"
-        found = {name for configuration in shown for name in configuration.metrics[split]}
-        names = metric_names(sorted(found), objective=goal.metric)
-        header = ["Rank", "", "Configuration", *(f"{title(name)} {arrow(name)}".strip() for name in names)]
-        behind, tied = (behind_words(report), tied_letters(report)) if ranks else ({}, frozenset())
-        if behind:
-            header.append("Behind the best")
-        rows = (
-            _ranking_row(configuration, split, names, ranks=ranks, behind=behind, tied=configuration.letter in tied)
-            for configuration in shown
-        )
-        costs = ["Train s", "Evaluate s", *([] if report.spent.cost is None else ["Cost"])]
-        yield _table([*header, *costs] if ranks else header, rows, numbers_from=3)
-        yield (
-            f"{prose(rows_words(shown, split))} \N{PLUS-MINUS SIGN} is half a 95 % interval of the mean"
-            f"{'; seconds are device-seconds over all seeds' if ranks else ''}. *Baselines* have no rank."
-        )
-        if behind:
-            yield f"{_BEHIND}{_TIED if tied else ''}"
-        if ranks:
-            yield prose(spent_words(report))
+    shown = [configuration for configuration in report.configurations if configuration.metrics.get(split)]
+    if not shown:
+        return
+    ranks = split == goal.split
+    yield f"## Ranked by {title(goal.metric)} on {split}" if ranks else f"## The same configurations on {split}"
+    found = {name for configuration in shown for name in configuration.metrics[split]}
+    names = metric_names(sorted(found), objective=goal.metric)
+    header = ["Rank", "", "Configuration", *(f"{title(name)} {arrow(name)}".strip() for name in names)]
+    behind, tied = (behind_words(report), tied_letters(report)) if ranks else ({}, frozenset())
+    if behind:
+        header.append("Behind the best")
+    rows = (
+        _ranking_row(configuration, split, names, ranks=ranks, behind=behind, tied=configuration.letter in tied)
+        for configuration in shown
+    )
+    costs = ["Train s", "Evaluate s", *([] if report.spent.cost is None else ["Cost"])]
+    yield _table([*header, *costs] if ranks else header, rows, numbers_from=3)
+    yield (
+        f"{prose(rows_words(shown, split))} \N{PLUS-MINUS SIGN} is half a 95 % interval of the mean"
+        f"{'; seconds are device-seconds over all seeds' if ranks else ''}. *Baselines* have no rank."
+    )
+    if behind:
+        yield f"{_BEHIND}{_TIED if tied else ''}"
+    if ranks:
+        yield prose(spent_words(report))
+    if whole.left_out:
+        yield f"{whole.left_out:,} more configurations are in report.csv."
 
 
 def _ranking_row(
@@ -163,7 +192,7 @@ def _ranking_row(
     tied: bool,
 ) -> list[str]:
     metrics = configuration.metrics[split]
-    label = code(configuration.label) + (" *baseline*" if configuration.kind != "lora" else "")
+    label = code(configuration.label) + (f" *{baseline_words(configuration)}*" if configuration.kind != "lora" else "")
     label += " **= tied**" if tied else ""
     numbers = [plus_minus(metrics[name], name) if name in metrics else _DASH for name in names]
     numbers += [behind.get(configuration.letter, _DASH)] if behind else []
@@ -172,11 +201,6 @@ def _ranking_row(
         row += [prose(train_words(configuration)) or _DASH, seconds(configuration.evaluate_s)]
         row += [] if configuration.cost is None else [money(configuration.cost)]
     return row
-
-
-def _left_out(shown: Brief) -> Iterator[str]:
-    if shown.left_out:
-        yield f"{shown.left_out:,} more configurations are in report.csv."
 
 
 def _effects(report: Report) -> Iterator[str]:

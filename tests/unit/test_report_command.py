@@ -51,6 +51,22 @@ def test_a_run_with_a_failed_trial_ends_with_1_and_the_report_is_there(
     assert run.store.stat(Keys.report("report.html")) is not None
 
 
+def test_the_comment_is_cut_to_the_bytes_that_are_asked_for(run: MadeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "runs/made/main", "--max-bytes", "8000"]) == 0
+    cut = Path("runs/made/main/report/report.md").read_text()
+    assert len(cut.encode()) <= 8000
+    assert main(["report", "runs/made/main", "--max-bytes", "80"]) == 2
+    assert "give --max-bytes" in capsys.readouterr().err
+    assert Path("runs/made/main/report/report.md").read_text() == cut
+
+
+def test_two_that_are_named_are_compared(run: MadeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "runs/made/main", "--compare", "D", "K"]) == 0
+    assert "D beside K" in Path("runs/made/main/report/report.md").read_text()
+    assert main(["report", "runs/made/main", "--compare", "D", "Q"]) == 2
+    assert "--compare: 'Q' is no configuration of this run" in capsys.readouterr().err
+
+
 def test_a_run_whose_results_lack_the_objective_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = made_run(tmp_path)
     for trial in made.plan.trials:
