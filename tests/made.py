@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,14 @@ vary:
 """The shape of the quickstart: 8 trained configurations, 2 zero-shot baselines and lead-3."""
 
 
+class Took(NamedTuple):
+    """What a trial needed; training only of a trained one."""
+
+    train_s: float
+    peak_bytes: int
+    adapter_bytes: int
+
+
 @dataclass
 class MadeRun:
     """A run in a store whose trials are finished or failed one by one."""
@@ -114,6 +123,7 @@ class MadeRun:
         files: Mapping[str, bytes] | None = None,
         losses: Sequence[float] = (),
         reused_from: str | None = None,
+        took: Took | None = None,
     ) -> Result:
         """Publish a result with ROUGE around `score`, or with just these per-row values on every split.
 
@@ -149,17 +159,17 @@ class MadeRun:
                 "seconds": Seconds(
                     startup=4.2,
                     data=0.6,
-                    train=0.0 if reused_from else 2.3 * steps,
+                    train=0.0 if reused_from else took.train_s if took and steps else 2.3 * steps,
                     evaluate=0.1 if trial.kind == "lead" else 17.5,
                     publish=0.3,
                 ),
-                "device": Device(name=device, count=1, peak_bytes=1_480_000_000),
+                "device": Device(name=device, count=1, peak_bytes=took.peak_bytes if took else 1_480_000_000),
                 "data": DataSummary(
                     digest=PINS.data.digest, rows={"train": 64, **self.rows}, dropped={"train.leaked": 2}
                 ),
                 "versions": {"torch": "2.15.0", "transformers": "5.23.0", "peft": "0.21.0", **(versions or {})},
                 "provenance": Provenance(git_commit="0123456789abcdef0123456789abcdef01234567"),
-                "adapter_bytes": 9_800_000 if trial.kind == "lora" else 0,
+                "adapter_bytes": (took.adapter_bytes if took else 9_800_000) if trial.kind == "lora" else 0,
                 "reused_from": reused_from,
                 "started_at": self.clock - timedelta(seconds=40),
                 "finished_at": self.clock,
