@@ -221,6 +221,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A", help="the run to compare with: a spec file, or <root>/<sweep>/<run>")
+    parser.add_argument("b", metavar="B", help="the run that may be worse")
+    _add_output(parser)
+
+
 def _add_clean(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -240,6 +246,7 @@ _VERBS: dict[str, _Verb] = {
     "status": _Verb("status", "say where every trial of a run is", _add_status),
     "logs": _Verb("logs", "print what the newest process of a trial wrote", _add_logs),
     "report": _Verb("report", "write the report of a run from what is in its store", _add_report),
+    "compare": _Verb("compare", "say whether run B is worse than run A, and what changed", _add_compare),
     "stop": _Verb("stop", "end a run or one trial; what is finished is kept", _add_trial),
     "pause": _Verb("pause", _PAUSE, _add_target),
     "resume": _Verb("pause", "let a paused run go on", _add_target),

@@ -15,7 +15,7 @@ from controller.report.numbers import plus_minus
 from controller.report.terminal import ranked_table
 from controller.states import TrialStatus
 from controller.streams import deliver, deliver_json, tell
-from controller.terminal import columns_of
+from controller.terminal import columns_of, harmless
 from job.contract.documents import Plan
 from job.store import Keys
 
@@ -89,6 +89,10 @@ def write_outcome(outcome: Outcome, report: Report, *, plan: Plan, naming: Namin
     else:
         deliver(ranked_table(report, columns_of(sys.stdout)))
         deliver(f"report: {place}\n")
+        if report.regression is not None:
+            deliver(
+                "".join(f"{harmless(line)}\n" for line in (report.regression.heading, *report.regression.sentences))
+            )
     if outcome.submissions == 0:
         tell("nothing to do: every trial of this plan was finished before\n")
     tell(remedies(plan, outcome.statuses, run=naming.run_uri))
@@ -101,6 +105,7 @@ def _document(outcome: Outcome, report: Report, *, naming: Naming, place: str) -
         "store": naming.run_uri,
         "submissions": outcome.submissions,
         "report": place,
+        "regression": None if (found := report.regression) is None else found.model_dump(mode="json"),
         "trials": {
             trial_id: {"state": status.state, "reason": status.reason, "text": status.text}
             for trial_id, status in outcome.statuses.items()

@@ -16,6 +16,7 @@ from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.examples_words import compare_words, set_views
 from controller.report.svg import charts_of, key_of, whiskers_of
+from controller.report.trend import trend_of
 from controller.report.words import (
     baseline_words,
     behind_words,
@@ -94,6 +95,7 @@ def html_report(whole: Report) -> str:
         labels={configuration.letter: short_label(configuration, report) for configuration in report.configurations},
         by_letter=sorted(report.configurations, key=lambda found: (len(found.letter), found.letter)),
         charts=charts,
+        trend=None if report.regression is None else trend_of(report.regression),
         key=key_of(charts),
         example_sets=set_views(report),
         compare_words=compare_words(report),

@@ -5,12 +5,12 @@ Foreign text is either in code, where Markdown means nothing, or has every chara
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.report.brief import Brief, brief
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
+from controller.report.escaped import code, fenced, prose
 from controller.report.examples_words import RowView, compare_words, set_views
 from controller.report.fitting import Part, fitted
 from controller.report.numbers import (
@@ -23,9 +23,9 @@ from controller.report.numbers import (
     title,
     written_number,
 )
+from controller.report.regression_markdown import regression_parts, regression_title
 from controller.report.series import few_steps, series_of
 from controller.report.svg import DRAWN
-from controller.report.text import one_line
 from controller.report.words import (
     baseline_words,
     behind_words,
@@ -42,15 +42,11 @@ from controller.report.words import (
 from job.contract.documents import ScoredSplit
 from job.store import Keys
 
-__all__ = ["MAX_BYTES", "code", "fenced", "markdown_report", "prose"]
+__all__ = ["MAX_BYTES", "markdown_report"]
 
 MAX_BYTES = 60_000
 """Below what a comment on a pull request may hold: 65,536 characters on GitHub."""
 
-_MEANING = re.compile(r"[\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=www)\.|:(?=//)")
-_AT_THE_START = re.compile(r"^(?:[-+=#>]|\d+(?=[.)]))")
-_MENTION = re.compile(r"([@#])(?=\w)")
-_ZERO_WIDTH = "\N{ZERO WIDTH SPACE}"
 _DASH = "\N{EN DASH}"
 _CURVE_ROWS = 12
 _BEHIND = "*Behind the best* is the difference row by row; the intervals of all pairs hold together with 95 %."
@@ -67,6 +63,8 @@ def markdown_report(whole: Report, *, max_bytes: int = MAX_BYTES) -> str:
     report = shown.report
     parts = [
         _part("Title", 0, _title(report, headline(whole))),
+        _part("Regression", 0, regression_title(report)),
+        _part("What changed since", 1, regression_parts(report)),
         _part("What was tried", 1, _asked(report)),
         _part("Verdict", 0, _verdict(report)),
         _part("Notes to the verdict", 1, _notes(report)),
@@ -90,35 +88,6 @@ def markdown_report(whole: Report, *, max_bytes: int = MAX_BYTES) -> str:
 def _part(name: str, rank: int, blocks: Iterable[str]) -> Part:
     """A section; the rank says how soon it is wanted (controller/report/fitting.py)."""
     return Part(name, rank, tuple(blocks))
-
-
-def prose(text: str) -> str:
-    """Foreign text as plain words: nothing in it is markup, a link, an image, or calls anybody."""
-    escaped = _AT_THE_START.sub(_start_escaped, _MEANING.sub(r"\\\g<0>", one_line(text)))
-    return _MENTION.sub(rf"\1{_ZERO_WIDTH}", escaped)
-
-
-def _start_escaped(found: re.Match[str]) -> str:
-    """A sign that would begin a list, a heading or a quotation; of a number it is the dot after it."""
-    return f"{found[0]}\\" if found[0][0].isdigit() else f"\\{found[0]}"
-
-
-def code(text: str) -> str:
-    """Foreign text as inline code that may stand in a table."""
-    line = one_line(text).replace("|", "\\|")
-    fence = "`" * (_longest_run(line) + 1)
-    blank = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{blank}{line}{blank}{fence}" if line else ""
-
-
-def fenced(text: str) -> str:
-    """Foreign text as a block of code, line by line as it is."""
-    fence = "`" * max(3, _longest_run(text) + 1)
-    return f"{fence}text\n{text}\n{fence}"
-
-
-def _longest_run(text: str) -> int:
-    return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int) -> str:

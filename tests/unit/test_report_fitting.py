@@ -17,7 +17,8 @@ from markdown_it.token import Token
 
 from controller.report.document import Report
 from controller.report.fitting import Part, fitted
-from controller.report.markdown import MAX_BYTES, code, fenced, markdown_report
+from controller.report.escaped import code, fenced
+from controller.report.markdown import MAX_BYTES, markdown_report
 from controller.report.write import write_report
 from job.contract.errors import SpecError
 from job.store import Keys

@@ -16,7 +16,8 @@ from made_report import report_of, stored
 
 from controller.report.document import Report
 from controller.report.html import html_report
-from controller.report.markdown import code, fenced, markdown_report, prose
+from controller.report.escaped import code, fenced, prose
+from controller.report.markdown import markdown_report
 from controller.report.terminal import ranked_table
 from controller.report.text import one_line, shortened, visible
 from controller.report.write import write_report
