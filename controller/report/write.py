@@ -15,7 +15,7 @@ from controller.report.content import build_report, objective_of
 from controller.report.document import Objective, Report
 from controller.report.examples import Examples
 from controller.report.html import html_report
-from controller.report.markdown import markdown_report
+from controller.report.markdown import MAX_BYTES, markdown_report
 from controller.report.ranking import ranking_of
 from controller.report.samples import Casting, cast, chosen, sampled
 from controller.report.table import csv_report
@@ -36,17 +36,19 @@ def write_report(
     spec_text: bytes,
     results: VerifiedResults | None = None,
     compared: tuple[str, str] | None = None,
+    markdown_bytes: int = MAX_BYTES,
 ) -> Report:
     """The report of the plan's run, which `report/` of the store now holds in every form.
 
     The same store gives the same bytes, whoever asks and whenever. `results` are those of the store, for a caller who
-    does not want what earlier readings remember to be trusted. Raises as `make_report` does.
+    does not want what earlier readings remember to be trusted. Raises as `make_report` does, and SpecError where
+    report.md cannot be cut to `markdown_bytes`; nothing is written then.
     """
     report = make_report(store, plan=plan, spec_text=spec_text, results=results, compared=compared)
     forms = {
         "report.json": to_json(report),
         "report.csv": csv_report(report).encode(),
-        "report.md": markdown_report(report).encode(),
+        "report.md": markdown_report(report, max_bytes=markdown_bytes).encode(),
         "report.html": html_report(report).encode(),
     }
     if report.regression is not None:
