@@ -15,6 +15,8 @@ from controller.report.brief import brief
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.examples_words import compare_words, set_views
+from controller.report.reproduction import reproduction_of
+from controller.report.scatter import tradeoffs_view
 from controller.report.svg import charts_of, key_of, whiskers_of
 from controller.report.trend import trend_of
 from controller.report.words import (
@@ -94,6 +96,9 @@ def html_report(whole: Report) -> str:
         whiskers={split: whiskers_of(report, split, report.objective.metric) for split in splits_of(report)},
         labels={configuration.letter: short_label(configuration, report) for configuration in report.configurations},
         by_letter=sorted(report.configurations, key=lambda found: (len(found.letter), found.letter)),
+        tradeoffs=tradeoffs_view(report),
+        takeaways=report.takeaways,
+        reproduction=reproduction_of(report),
         charts=charts,
         trend=None if report.regression is None else trend_of(report.regression),
         key=key_of(charts),

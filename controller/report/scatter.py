@@ -12,11 +12,20 @@ from typing import NamedTuple
 
 from controller.report.axes import Scale, Tick, round_ticks, tick_text
 from controller.report.choices import Front, Need, Option, Tradeoffs
+from controller.report.document import Report
 from controller.report.numbers import better, money, title, written_number
-from controller.report.tradeoff_words import NEEDS, STANDINGS, amount_written
+from controller.report.tradeoff_words import (
+    NEEDS,
+    STANDINGS,
+    TRADEOFFS_LEGEND,
+    OptionLine,
+    amount_written,
+    option_lines,
+    tradeoffs_heading,
+)
 from controller.report.tradeoffs import needed
 
-__all__ = ["Mark", "Scatter", "scatters_of"]
+__all__ = ["Mark", "Scatter", "TradeoffsView", "scatters_of", "tradeoffs_view"]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 342.0, 10.0, 206.0
 _LETTER = 7.0  # pixels of a letter's width and half its height, about
@@ -81,6 +90,38 @@ class _Box(NamedTuple):
     def meets(self, other: _Box) -> bool:
         beside = self.right <= other.left or other.right <= self.left
         return not (beside or self.bottom <= other.top or other.bottom <= self.top)
+
+
+class TradeoffsView(NamedTuple):
+    """All that a page shows of the trade-offs."""
+
+    heading: str
+    sentences: tuple[str, ...]
+    charts: tuple[Scatter, ...]
+    lines: tuple[OptionLine, ...]
+    tied: int
+    """How many share the top."""
+    metric: str
+    priced: bool
+    legend: str
+
+
+def tradeoffs_view(report: Report) -> TradeoffsView | None:
+    """The section of a page that shows these configurations; None where the report has no trade-offs."""
+    found = report.tradeoffs
+    if found is None:
+        return None
+    shown = {configuration.letter for configuration in report.configurations}
+    return TradeoffsView(
+        heading=tradeoffs_heading(found),
+        sentences=found.sentences,
+        charts=scatters_of(found, price=report.spent.price_per_gpu_hour),
+        lines=tuple(line for line in option_lines(found) if line.letter in shown),
+        tied=sum(one.standing == "tied" for one in found.options),
+        metric=title(found.metric),
+        priced=report.spent.price_per_gpu_hour is not None,
+        legend=TRADEOFFS_LEGEND,
+    )
 
 
 def scatters_of(found: Tradeoffs, *, price: float | None) -> tuple[Scatter, ...]:

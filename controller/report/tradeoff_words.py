@@ -131,7 +131,7 @@ def _same(found: Tradeoffs) -> Iterator[str]:
     trained = [_amounts(one) for one in found.options if one.standing != "baseline"]
     same = [NEEDS[need] for need in NEEDS if need not in drawn and all(one[need] is not None for one in trained)]
     if same:
-        yield f"About the same for all trained configurations: {' and '.join(same)}."
+        yield f"About the same for all trained configurations: {listed(same)}."
 
 
 def _not_known(found: Tradeoffs, shared: Collection[str]) -> Iterator[str]:
