@@ -22,6 +22,7 @@ from job.device import choose_device, describe_device
 from job.diagnostics.columns import diagnostics_of
 from job.evaluation.evaluate import SplitEvaluation, evaluate_lead, evaluate_split
 from job.evaluation.first_line import with_first_line
+from job.evaluation.scoring import RowResult
 from job.memory import memory_is_ours
 from job.model import context_length, load_base, load_tokenizer
 from job.prompts import EncodedSplit, Encoder, chat_frame
@@ -39,6 +40,7 @@ __all__ = [
     "Base",
     "Loaded",
     "Measured",
+    "final_splits",
     "load_base_of",
     "measure_base",
     "measure_lead",
@@ -146,9 +148,14 @@ def measure_model(context: TrialContext, *, rows: Rows, model_folder: Path) -> M
         return measure_base(context, loaded)
 
 
-def measure_base(context: TrialContext, loaded: Loaded) -> Measured:
-    """Score the base model as it is."""
-    score_final(context, loaded, model=loaded.base.model, steps=0)
+def measure_base(
+    context: TrialContext,
+    loaded: Loaded,
+    *,
+    answers: Mapping[ScoredSplit, Sequence[RowResult] | Exception] | None = None,
+) -> Measured:
+    """Score the base model as it is; `answers` are those that it has given already."""
+    score_final(context, loaded, model=loaded.base.model, steps=0, answers=answers)
     return Measured(
         folder=new_folder(context),
         engine="none",
@@ -186,12 +193,24 @@ def tokenised(context: TrialContext, base: Base, *, rows: Rows) -> Loaded:
     )  # fmt: skip
 
 
-def score_final(context: TrialContext, loaded: Loaded, *, model: PreTrainedModel | PeftModel, steps: int) -> None:
-    """Score the final splits after `steps`, but for those that were scored then already."""
+def final_splits(context: TrialContext, *, steps: int) -> tuple[ScoredSplit, ...]:
+    """Those to be scored after the last of `steps`, but for those that were scored then already."""
+    listed = context.config.evaluation.final_splits
+    return tuple(split for split in listed if not context.recording.has(split=split, step=steps))
+
+
+def score_final(
+    context: TrialContext,
+    loaded: Loaded,
+    *,
+    model: PreTrainedModel | PeftModel,
+    steps: int,
+    answers: Mapping[ScoredSplit, Sequence[RowResult] | Exception] | None = None,
+) -> None:
+    """Score the final splits; `answers` are those that the model has given already."""
     context.progress.stage("evaluate")
-    for split in context.config.evaluation.final_splits:
-        if not context.recording.has(split=split, step=steps):
-            score_split(context, loaded, model=model, split=split, step=steps)
+    for split in final_splits(context, steps=steps):
+        score_split(context, loaded, model=model, split=split, step=steps, answers=(answers or {}).get(split))
 
 
 def _measure_adapter(context: TrialContext, loaded: Loaded) -> Measured:
@@ -251,9 +270,20 @@ def _adapt(context: TrialContext, loaded: Loaded) -> Adapted:
 
 
 def score_split(
-    context: TrialContext, loaded: Loaded, *, model: PreTrainedModel | PeftModel, split: ScoredSplit, step: int
+    context: TrialContext,
+    loaded: Loaded,
+    *,
+    model: PreTrainedModel | PeftModel,
+    split: ScoredSplit,
+    step: int,
+    answers: Sequence[RowResult] | Exception | None = None,
 ) -> None:
-    """Score one split and take the numbers down."""
+    """Score one split and take the numbers down. The model is asked unless it has given its `answers` already.
+
+    Raises what went wrong in place of the answers.
+    """
+    if isinstance(answers, Exception):
+        raise answers
     config = context.config
     if config.generation is None:
         raise ConfigurationError(f"trial {context.trial.trial_id} has no generation settings")
@@ -274,6 +304,7 @@ def score_split(
             seed=streams(config.seed or 0).order,  # what is sampled; training never draws from it
             stop=context.stop,
             on_batch=context.on_batch,
+            answers=answers,
         )
         if context.trial.kind == "zero-shot":
             scored = with_first_line(scored, references=references, metrics=config.evaluation.metrics)

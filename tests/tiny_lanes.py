@@ -15,9 +15,10 @@ from tiny_training import PAD, ROWS, base_model, lora, options
 from job.adapter import add_adapter
 from job.checkpoint import Checkpoints
 from job.contract.config import JobExecution, LoraOptions, TrainingOptions
-from job.contract.documents import StepRecord
+from job.contract.documents import ScoredSplit, StepRecord
 from job.lanes.adapters import factors_of, new_adapter
-from job.lanes.course import Lane
+from job.lanes.course import Answers, Lane
+from job.lanes.exam import Asked
 from job.lanes.schedule import schedule
 from job.lanes.stack import Factors
 from job.lanes.train import train_lanes
@@ -98,14 +99,21 @@ class Owner:
     error: Exception | None = None
     at_step: Callable[[StepRecord], None] = lambda record: None
     at_evaluation: Callable[[int], None] = lambda step: None
+    questions: Callable[[int, bool], Mapping[ScoredSplit, Asked]] = lambda step, final: {}
+    answers: list[Answers] = field(default_factory=list)
     seconds: float = 0.0
     extra: bytes = b""
 
-    def evaluate(self, step: int) -> None:
+    def asks(self, step: int, *, final: bool) -> Mapping[ScoredSplit, Asked]:
+        return self.questions(step, final)
+
+    def evaluate(self, step: int, answers: Answers) -> None:
+        self.answers.append(answers)
         self.at_evaluation(step)
         self.told.append(("evaluate", step))
 
-    def finish(self, history: Sequence[StepRecord], factors: Mapping[str, Factors]) -> None:
+    def finish(self, history: Sequence[StepRecord], factors: Mapping[str, Factors], answers: Answers) -> None:
+        self.answers.append(answers)
         self.told.append(("finish", len(history)))
         self.trained = Trained(factors, tuple(history))
 
@@ -133,6 +141,7 @@ def side_by_side(
     *,
     dtype: torch.dtype = torch.float32,
     width: int = 99,
+    scored_together: bool = False,
     owners: Mapping[str, Owner] | None = None,
     root: Path | None = None,
     attempt: str = "one",
@@ -153,6 +162,7 @@ def side_by_side(
             base,
             lanes,
             width=width,
+            scored_together=scored_together,
             pad_id=PAD,
             bf16=trials[0].training.bf16,
             stop=stop or StopSignal(),

@@ -10,25 +10,33 @@ import torch
 
 from job.checkpoint import Checkpoints
 from job.contract.config import TrainingOptions
-from job.contract.documents import StepRecord
+from job.contract.documents import ScoredSplit, StepRecord
 from job.dropout import RowPlace
+from job.evaluation.scoring import RowResult
+from job.lanes.exam import Asked
 from job.lanes.passes import LaneWindow, PlacedRow
 from job.lanes.stack import Factors, LaneAdapter
 from job.reference.collate import TokenRow
 from job.seeds import Streams
 from job.windows import Cadence, windows
 
-__all__ = ["Course", "Lane", "LaneOwner"]
+__all__ = ["Answers", "Course", "Lane", "LaneOwner"]
+
+Answers = Mapping[ScoredSplit, Sequence[RowResult] | Exception]
+"""To the rows of a split, or what went wrong in place of them."""
 
 
 class LaneOwner(Protocol):
     """Whom a lane tells what happens. What it raises fails this lane alone, but for a stop or a store that is away."""
 
-    def evaluate(self, step: int) -> None:
-        """Score the validation rows; the base model answers as this lane."""
+    def asks(self, step: int, *, final: bool) -> Mapping[ScoredSplit, Asked]:
+        """What may be asked together with other lanes before `evaluate`, or when `final` before `finish`."""
 
-    def finish(self, history: Sequence[StepRecord], factors: Mapping[str, Factors]) -> None:
-        """Training is over: score and publish; the base model answers as this lane."""
+    def evaluate(self, step: int, answers: Answers) -> None:
+        """Score the validation rows; for what was not asked yet the base model answers as this lane."""
+
+    def finish(self, history: Sequence[StepRecord], factors: Mapping[str, Factors], answers: Answers) -> None:
+        """Training is over: score and publish; for what was not asked yet the base model answers as this lane."""
 
     def fail(self, error: Exception) -> None:
         """This lane has come to nothing."""

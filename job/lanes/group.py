@@ -5,44 +5,40 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from job.adapter import load_adapter, save_adapter
 from job.attempt import Attempt
 from job.checkpoint import Checkpoints
 from job.context import TrialContext
 from job.contract.config import PlannedTrial
-from job.contract.documents import StepRecord
+from job.contract.documents import ScoredSplit
 from job.contract.errors import ConfigurationError, StoppedError, TransientError
-from job.data import Rows
-from job.device import describe_device
-from job.lanes.adapters import NewAdapter, new_adapter
-from job.lanes.course import Lane
+from job.evaluation.scoring import RowResult
+from job.lanes.adapters import new_adapter
+from job.lanes.course import Answers, Lane
+from job.lanes.exam import Asked, Exam
+from job.lanes.owner import TrialOwner, asked_of, measured_of
 from job.lanes.schedule import schedule
 from job.lanes.train import train_lanes
 from job.measure import (
     Base,
     Loaded,
     Measured,
+    final_splits,
     load_base_of,
     measure_base,
     new_folder,
     score_final,
-    score_split,
     tokenised,
-    write_card,
 )
 from job.memory import memory_is_ours
 from job.reuse import fetch_adapter
 from job.seeds import streams
 from job.trial import Sources, disk_full_is_transient, fetch_sources, is_done, new_context, publish_trial, watched
 from job.windows import Cadence, planned_steps
-
-if TYPE_CHECKING:
-    from job.lanes.stack import Factors
 
 __all__ = ["run_group"]
 
@@ -73,9 +69,12 @@ def run_group(of: Attempt, *, started_s: float, fail: Fail, hung: Callable[[Plan
         if prepared is None:
             return
         tokens = group.each(partial(_tokenised, prepared=prepared, known={}))
+        answers = _base_answers(group, tokens, prepared=prepared) if prepared.wide else {}
         for context in list(group.open):
-            if context.trial.kind != "lora" or context.trial.trial_id in of.request.adapters:
-                group.alone(context, partial(_score, group, context, tokens[context.trial.trial_id], prepared=prepared))
+            trial_id = context.trial.trial_id
+            if context.trial.kind != "lora" or trial_id in of.request.adapters:
+                score = partial(_score, group, context, tokens[trial_id], prepared=prepared)
+                group.alone(context, partial(score, answers=answers.get(trial_id, {})))
         _train(group, tokens, prepared=prepared)
 
 
@@ -84,6 +83,14 @@ class _Prepared(NamedTuple):
 
     sources: Sources
     base: Base
+
+    @property
+    def wide(self) -> bool:
+        """Whether rows of many lanes go through the model together.
+
+        On a CPU more rows at once are no faster (docs/performance.md), and the longest of them pads all others.
+        """
+        return self.base.device.type == "cuda"
 
 
 class _Group:
@@ -105,25 +112,23 @@ class _Group:
 
     def together(self, work: Callable[[], T]) -> T | None:
         """What `work` gives; None when it failed, and all trials with it."""
+        return self.guarded(work, of=list(self.open))
+
+    def alone(self, context: TrialContext, work: Callable[[], T]) -> T | None:
+        """What `work` gives; None when it failed, and this trial with it. The others go on, whatever it died of."""
+        return self.guarded(work, of=[context])
+
+    def guarded(self, work: Callable[[], T], *, of: Sequence[TrialContext]) -> T | None:
+        """What `work` gives; None when it failed, and these trials with it."""
         try:
             with memory_is_ours(_out_of_memory), disk_full_is_transient(self._work):
                 return work()
         except (StoppedError, TransientError):
             raise
         except Exception as err:  # as for a trial of its own: people read the words of a failure
-            for context in list(self.open):
-                self.fail(context, err)
-        return None
-
-    def alone(self, context: TrialContext, work: Callable[[], T]) -> T | None:
-        """What `work` gives; None when it failed, and this trial with it."""
-        try:
-            with memory_is_ours(_out_of_memory), disk_full_is_transient(self._work):
-                return work()
-        except (StoppedError, TransientError):
-            raise
-        except Exception as err:  # the others go on, whatever this one died of
-            self.fail(context, err)
+            for context in of:
+                if context in self.open:
+                    self.fail(context, err)
         return None
 
     def each(self, work: Callable[[TrialContext], T]) -> dict[str, T]:
@@ -157,10 +162,33 @@ def _tokenised(context: TrialContext, *, prepared: _Prepared, known: dict[str, L
     return known[alike]
 
 
-def _score(group: _Group, context: TrialContext, loaded: Loaded, *, prepared: _Prepared) -> None:
+def _base_answers(group: _Group, tokens: Mapping[str, Loaded], *, prepared: _Prepared) -> dict[str, Answers]:
+    """What the model as it is answers the trials that ask for that, by trial id; all are asked together."""
+    asked: dict[ScoredSplit, dict[int, Asked]] = {}
+    asking = [context for context in group.open if context.trial.kind == "zero-shot"]
+    for lane, context in enumerate(asking):
+        splits = final_splits(context, steps=0)
+        ask = partial(asked_of, context, tokens[context.trial.trial_id], splits=splits, step=0)
+        for split, one in (group.alone(context, ask) or {}).items():
+            asked.setdefault(split, {})[lane] = one
+    found: dict[str, dict[ScoredSplit, Sequence[RowResult] | Exception]] = {}
+    for split, of_lanes in asked.items():
+        contexts = [asking[lane] for lane in of_lanes]
+        pad_id = tokens[contexts[0].trial.trial_id].pad_id
+        exam = Exam(prepared.base.model, lanes=None, joined=None, pad_id=pad_id)
+        answers = group.guarded(partial(exam.hold, of_lanes, stop=contexts[0].stop), of=contexts)
+        for lane, answer in (answers or {}).items():
+            found.setdefault(asking[lane].trial.trial_id, {})[split] = answer
+    return dict(found)
+
+
+def _score(group: _Group, context: TrialContext, loaded: Loaded, *, prepared: _Prepared, answers: Answers) -> None:
     """A trial that trains nothing: the base model as it is, or with an adapter that exists."""
     prefix = context.request.adapters.get(context.trial.trial_id)
-    measured = measure_base(context, loaded) if prefix is None else _measure_existing(context, loaded, prefix=prefix)
+    if prefix is None:
+        measured = measure_base(context, loaded, answers=answers)
+    else:
+        measured = _measure_existing(context, loaded, prefix=prefix)
     publish_trial(context, measured, rows=prepared.sources.rows)
     group.done(context)
 
@@ -175,28 +203,11 @@ def _measure_existing(context: TrialContext, loaded: Loaded, *, prefix: str) -> 
         save_adapter(model, folder / "adapter", base_name=context.request.model.public_name)
     finally:
         model.unload()
-    return _measured(context, loaded, folder=folder, history=found.history)
-
-
-def _measured(context: TrialContext, loaded: Loaded, *, folder: Path, history: Sequence[StepRecord]) -> Measured:
-    steps = history[-1].step
-    return Measured(
-        folder=folder,
-        engine="lanes",
-        steps=steps,
-        history=tuple(history),
-        final=context.config.evaluation.final_splits,
-        device=describe_device(loaded.base.device),
-        dropped=loaded.left_out,
-        adapter_bytes=write_card(context, loaded, folder=folder / "adapter", steps=steps),
-    )
+    return measured_of(context, loaded, folder=folder, history=found.history)
 
 
 def _train(group: _Group, tokens: Mapping[str, Loaded], *, prepared: _Prepared) -> None:
-    """Train every trial that is still open, all of them at once on a GPU, one after the other on a CPU.
-
-    On a CPU more rows at once are no faster (docs/performance.md), and the longest of them pads all others.
-    """
+    """Train every trial that is still open, all of them at once on a GPU, one after the other on a CPU."""
     made = group.each(partial(_lane, group, tokens, prepared=prepared))
     if not made:
         return
@@ -205,7 +216,8 @@ def _train(group: _Group, tokens: Mapping[str, Loaded], *, prepared: _Prepared) 
     train_lanes(
         base.model,
         lanes,
-        width=len(lanes) if base.device.type == "cuda" else 1,
+        width=len(lanes) if prepared.wide else 1,
+        scored_together=prepared.wide,
         pad_id=next(iter(tokens.values())).pad_id,
         bf16=lanes[0].options.bf16,
         stop=group.open[0].stop,
@@ -239,55 +251,15 @@ def _lane(group: _Group, tokens: Mapping[str, Loaded], context: TrialContext, *,
         checkpoints=Checkpoints(
             context.store, trial_id=context.trial.trial_id, attempt=context.attempt, spool=context.work / "spool"
         ),
-        owner=_Owner(context, loaded, adapter=adapter, group=group, rows=prepared.sources.rows),
+        owner=TrialOwner(
+            context,
+            loaded,
+            adapter=adapter,
+            rows=prepared.sources.rows,
+            done=partial(group.done, context),
+            failed=partial(group.fail, context),
+        ),
     )
-
-
-@dataclass(frozen=True)
-class _Owner:
-    """A trial whose adapter is trained in a lane."""
-
-    context: TrialContext
-    loaded: Loaded
-    adapter: NewAdapter
-    group: _Group
-    rows: Rows
-
-    def evaluate(self, step: int) -> None:
-        """Score the validation rows."""
-        with disk_full_is_transient(self.context.work):
-            score_split(self.context, self.loaded, model=self.loaded.base.model, split="validation", step=step)
-
-    def finish(self, history: Sequence[StepRecord], factors: Mapping[str, Factors]) -> None:
-        """Score what has to be scored at the end, and publish."""
-        context = self.context
-        with disk_full_is_transient(context.work):
-            score_final(context, self.loaded, model=self.loaded.base.model, steps=history[-1].step)
-            folder = self.adapter.save(factors).parent
-            measured = _measured(context, self.loaded, folder=folder, history=history)
-            publish_trial(context, measured, rows=self.rows)
-        self.group.done(context)
-
-    def fail(self, error: Exception) -> None:
-        """This trial has come to nothing."""
-        self.group.fail(self.context, error)
-
-    def on_step(self, record: StepRecord, *, seconds: float) -> None:
-        """Take a step and this trial's share of its time."""
-        self.context.clock.charge("train", seconds)
-        self.context.on_step(record)
-
-    def on_checkpoint(self, step: int) -> None:
-        """A checkpoint is in the store."""
-        self.context.progress.checkpointed(step)
-
-    def save_extra(self) -> Mapping[str, bytes]:
-        """What was measured so far."""
-        return self.context.recording.dump()
-
-    def load_extra(self, files: Mapping[str, bytes]) -> None:
-        """Go on from that."""
-        self.context.recording.load(files)
 
 
 def _out_of_memory(said: str) -> str:

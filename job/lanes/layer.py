@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
     from transformers import PreTrainedModel
 
+    from job.lanes.joined import Joined
     from job.lanes.stack import Stack
 
 __all__ = ["Lanes"]
@@ -30,6 +31,7 @@ class Lanes:
     def __init__(self, model: PreTrainedModel, stack: Stack) -> None:
         self._stack = stack
         self._lane: slice | None = slice(None)
+        self._mixed: tuple[Joined, torch.Tensor] | None = None
         self._rows: Sequence[RowPlace | None] = ()
         self._targets = {name: module for name, module in model.named_modules() if name in stack.slots}
         self._handles = [self._hook(module, name) for name, module in self._targets.items()]
@@ -76,6 +78,15 @@ class Lanes:
                 for name, target in self._targets.items():
                     target.get_parameter("weight").copy_(kept[name])
 
+    @contextmanager
+    def mixed(self, joined: Joined, hidden: torch.Tensor) -> Iterator[None]:
+        """Inside, each row of a forward pass is of its own lane: that of which `hidden` hides nothing."""
+        self._mixed = joined, hidden
+        try:
+            yield
+        finally:
+            self._mixed = None
+
     def _update(self, name: str, lane: int, target: torch.nn.Module) -> torch.Tensor:
         """What the lane adds to the layer's weight, laid out as it is."""
         stack = self._stack
@@ -89,6 +100,9 @@ class Lanes:
         self, name: str, layer: int, module: torch.nn.Module, args: tuple[Any, ...], result: torch.Tensor
     ) -> torch.Tensor:
         stack, lane = self._stack, self._lane
+        if self._mixed is not None:
+            joined, hidden = self._mixed
+            return (result + joined.update(args[0], layer=name, hidden=hidden)).to(result.dtype)
         if lane is None:
             return result
         down, up, scale = stack.downs[name], stack.ups[name], stack.scales[name]

@@ -17,7 +17,9 @@ from job.contract.errors import DivergedError
 from job.device import peak_bytes
 from job.lanes.adamw import AdamW, Moments
 from job.lanes.course import Course
+from job.lanes.exam import Asked, Exam
 from job.lanes.head import lane_losses
+from job.lanes.joined import Joined
 from job.lanes.layer import Lanes
 from job.lanes.passes import LaneWindow, passes
 from job.lanes.stack import Factors, LaneAdapter, Stack
@@ -26,7 +28,13 @@ from job.memory import memory_is_ours
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from job.evaluation.scoring import RowResult
+    from job.stopping import StopSignal
+
 __all__ = ["Pack", "Stepped"]
+
+_JOINED = 256
+"""Columns of factors side by side: 16 lanes of rank 16. For a layer of 768 x 2304 they cost half of what it does."""
 
 
 class Stepped(NamedTuple):
@@ -62,6 +70,7 @@ class Pack:
         self._windows = [one.windows() for one in courses]
         self._frozen: set[int] = set()
         self._lanes = Lanes(model, self._stack)
+        self._exams: dict[range, Exam] = {}
 
     def close(self) -> None:
         """The model is the base model again."""
@@ -85,6 +94,17 @@ class Pack:
         answering = self._lanes.merged if exact and self._model.device.type == "cpu" else self._lanes.only
         with answering(lane):
             yield
+
+    def answers(self, asked: Mapping[int, Asked], *, stop: StopSignal) -> dict[int, list[RowResult] | Exception]:
+        """What each of these lanes answers, all of them asked together; see Exam.hold for what is raised."""
+        found: dict[int, list[RowResult] | Exception] = {}
+        size = max(_JOINED // self._stack.rank, 1)
+        for start in range(0, len(self.courses), size):
+            part = range(start, min(start + size, len(self.courses)))
+            of_part = {lane: asked[lane] for lane in part if lane in asked}
+            if of_part:
+                found |= self._exam(part).hold(of_part, stop=stop)
+        return found
 
     def step(self) -> list[Stepped | None]:
         """One step of every lane that still trains; None for the others. Raises GpuMemoryError with nothing changed."""
@@ -113,6 +133,12 @@ class Pack:
     def factors(self, lane: int) -> dict[str, Factors]:
         """The lane's present weights, on the CPU."""
         return self._stack.factors(self._stack.values[lane].detach().cpu().clone(), self.courses[lane].lane.ranks)
+
+    def _exam(self, lanes: range) -> Exam:
+        if lanes not in self._exams:
+            joined = Joined(self._stack, lanes=lanes)
+            self._exams[lanes] = Exam(self._model, lanes=self._lanes, joined=joined, pad_id=self._pad_id)
+        return self._exams[lanes]
 
     def _rows(self, factors: Sequence[Mapping[str, Factors]]) -> torch.Tensor:
         return torch.stack([self._stack.row_of(one) for one in factors])

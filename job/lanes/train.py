@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from job.contract.documents import ScoredSplit
 from job.contract.errors import DivergedError, GpuMemoryError, StoppedError, TransientError
-from job.lanes.course import Course, Lane
+from job.evaluation.scoring import RowResult
+from job.lanes.course import Answers, Course, Lane
+from job.lanes.exam import Asked
 from job.lanes.pack import Pack
 from job.lanes.saved import resumed, write_course
 from job.memory import memory_is_ours
@@ -32,12 +36,15 @@ def train_lanes(
     lanes: Sequence[Lane],
     *,
     width: int,
+    scored_together: bool,
     pad_id: int,
     bf16: bool,
     stop: StopSignal,
     patience_s: float = STORE_PATIENCE_S,
 ) -> None:
     """Train every lane to its end, at most `width` of them at a time, from wherever earlier attempts left them.
+
+    Lanes that are due at the same step are `scored_together`, or one after the other.
 
     `model` is the frozen base in eval mode, and is so again afterwards. Each lane's owner is told what becomes of it;
     a lane that fails leaves the others untouched. A pack that fails as a whole, as for want of memory, is halved.
@@ -50,6 +57,7 @@ def train_lanes(
         crew = _Crew(
             model,
             _courses(waiting.popleft(), begun=begun),
+            scored_together=scored_together,
             pad_id=pad_id,
             bf16=bf16,
             stop=stop,
@@ -94,6 +102,7 @@ class _Crew:
         model: PreTrainedModel,
         courses: Sequence[Course],
         *,
+        scored_together: bool,
         pad_id: int,
         bf16: bool,
         stop: StopSignal,
@@ -104,6 +113,7 @@ class _Crew:
         """Those that still train; what has failed or is finished is not among them."""
         self._present = list(courses)
         """With those that have failed, which keep their places."""
+        self._scored_together = scored_together
         self._pad_id = pad_id
         self._bf16 = bf16
         self._stop = stop
@@ -158,16 +168,33 @@ class _Crew:
             self._told(pack, lane, partial(course.lane.owner.on_step, stepped.record, seconds=stepped.seconds))
 
     def _evaluate(self, pack: Pack) -> None:
-        for lane, course in self._training(pack):
-            if course.evaluated:
-                continue
-            try:
-                with pack.answering_as(lane):
-                    self._told(pack, lane, partial(course.lane.owner.evaluate, course.step))
-            except StoppedError:
-                self._save_now(pack)
-                raise
-            course.evaluated = True
+        due = [(lane, course) for lane, course in self._training(pack) if not course.evaluated]
+        with self._saving_all(pack):
+            answers = self._answers(pack, due, final=False)
+            for lane, course in due:
+                if course in self.courses:
+                    evaluate = partial(course.lane.owner.evaluate, course.step, answers.get(lane, {}))
+                    with pack.answering_as(lane):
+                        self._told(pack, lane, evaluate)
+                    course.evaluated = True
+
+    def _answers(self, pack: Pack, due: Sequence[tuple[int, Course]], *, final: bool) -> dict[int, Answers]:
+        """What was asked of the lanes together, by lane; nothing of those that are to be asked alone."""
+        if not self._scored_together:
+            return {}
+        asked: dict[ScoredSplit, dict[int, Asked]] = {}
+        for lane, course in due:
+
+            def collect(lane: int = lane, course: Course = course) -> None:
+                for split, one in course.lane.owner.asks(course.step, final=final).items():
+                    asked.setdefault(split, {})[lane] = one
+
+            self._told(pack, lane, collect)
+        found: dict[int, dict[ScoredSplit, Sequence[RowResult] | Exception]] = {}
+        for split, of_lanes in asked.items():
+            for lane, answer in pack.answers(of_lanes, stop=self._stop).items():
+                found.setdefault(lane, {})[split] = answer
+        return dict(found)
 
     def _save(self, pack: Pack) -> None:
         """Save what is due, waiting for a store that does not answer; a stop asked for meanwhile gets one last try."""
@@ -177,11 +204,8 @@ class _Crew:
             pack.put_back(lane)
             folder = _written(course)
             save = partial(course.lane.checkpoints.save, course.step, folder)
-            try:
+            with self._saving_all(pack):
                 with_patience(save, stop=self._stop, patience_s=self._patience_s)
-            except StoppedError:
-                self._save_now(pack)
-                raise
             course.lane.owner.on_checkpoint(course.step)
 
     def _save_now(self, pack: Pack) -> None:
@@ -190,23 +214,31 @@ class _Crew:
             _save_now(course)
 
     def _finish(self, pack: Pack) -> None:
-        for lane, course in enumerate(pack.courses):
-            if course.step < course.lane.cadence.total:
-                continue
-            if course in self.courses:
-                self._end(pack, lane, course)
+        over = [(lane, course) for lane, course in enumerate(pack.courses) if course.step >= course.lane.cadence.total]
+        trained = [(lane, course) for lane, course in over if course in self.courses]
+        with self._saving_all(pack):
+            answers = self._answers(pack, trained, final=True)
+            for lane, course in trained:
+                if course in self.courses:
+                    self._end(pack, lane, answers.get(lane, {}))
+        for _, course in over:
             self._present.remove(course)
 
-    def _end(self, pack: Pack, lane: int, course: Course) -> None:
-        finish = partial(course.lane.owner.finish, course.history, pack.factors(lane))
+    def _end(self, pack: Pack, lane: int, answers: Answers) -> None:
+        course = pack.courses[lane]
+        with pack.answering_as(lane):
+            self._told(pack, lane, partial(course.lane.owner.finish, course.history, pack.factors(lane), answers))
+        if course in self.courses:
+            self.courses.remove(course)
+
+    @contextmanager
+    def _saving_all(self, pack: Pack) -> Iterator[None]:
+        """A stop inside leaves a checkpoint of every lane that still trains."""
         try:
-            with pack.answering_as(lane):
-                self._told(pack, lane, finish)
+            yield
         except StoppedError:
             self._save_now(pack)
             raise
-        if course in self.courses:
-            self.courses.remove(course)
 
     def _training(self, pack: Pack) -> list[tuple[int, Course]]:
         return [(lane, course) for lane, course in enumerate(pack.courses) if course in self.courses]

@@ -15,6 +15,7 @@ from job.attempt import Attempt
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, Prediction, Result, parse
 from job.contract.errors import DataError, ExitCode, StoppedError, TransientError
+from job.lanes.group import _Prepared
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
@@ -66,9 +67,12 @@ def predictions(root: Path, trial: PlannedTrial) -> list[Prediction]:
     return [parse(Prediction, line, name=path.name) for line in path.read_bytes().splitlines()]
 
 
+@pytest.mark.parametrize("wide", [False, True])
 def test_every_trial_of_a_group_has_the_texts_and_losses_of_a_run_of_its_own(
-    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: bool
 ) -> None:
+    """One lane after the other as on a CPU, and all rows of all lanes together as on a GPU."""
+    monkeypatch.setattr(_Prepared, "wide", wide)
     together, alone = tmp_path / "together", tmp_path / "alone"
     for root in (together, alone):
         root.mkdir()
@@ -138,6 +142,19 @@ class StopAfter(StopSignal):
         self.asked += 1
         self.requested = self.requested or self.asked > self._questions
         super().check()
+
+
+def test_the_time_of_rows_that_are_asked_together_is_shared_out(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Prepared, "wide", True)
+    began = time.monotonic()
+    assert run(attempt(sweep.request(*trials, engine="lanes"), tmp_path)) == ExitCode.DONE
+    passed = time.monotonic() - began
+    seconds = [result_of(tmp_path, trial).seconds for trial in trials]
+    assert all(one.evaluate > 0 for one in seconds)
+    charged = sum(one.startup + one.data + one.train + one.evaluate + one.publish for one in seconds)
+    assert charged <= passed + 0.01 * len(trials)  # each of them is rounded
 
 
 def test_a_stopped_group_goes_on_where_it_was(
