@@ -85,8 +85,10 @@ class NextSweep(Frozen):
     """That it asks for, baselines included."""
     new_trials: Count
     """That this run does not have."""
+    adapters: Count
+    """That these trials need."""
     to_train: Count
-    """New trials whose adapter this run does not have either."""
+    """Of them, those that this run does not have."""
     command: Text
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.report.brief import Brief, brief
+from controller.report.choices_markdown import reproduction_parts, takeaways_parts, tradeoffs_parts
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.escaped import code, fenced, prose
@@ -66,6 +67,7 @@ def markdown_report(whole: Report, *, max_bytes: int = MAX_BYTES) -> str:
         _part("Regression", 0, regression_title(report)),
         _part("What changed since", 1, regression_parts(report)),
         _part("What was tried", 1, _asked(report)),
+        _part("What was varied", 5, _varied(report)),
         _part("Verdict", 0, _verdict(report)),
         _part("Notes to the verdict", 1, _notes(report)),
         *(
@@ -73,14 +75,15 @@ def markdown_report(whole: Report, *, max_bytes: int = MAX_BYTES) -> str:
             for split in splits_of(report)
         ),
         _part("Effects", 4, _effects(report)),
+        _part("Trade-offs", 4, tradeoffs_parts(report)),
         _part("Failed trials", 3, _failures(shown)),
         _part("Trials without a result", 4, _pending(report)),
-        _part("What was varied", 5, _varied(report)),
-        _part("Configurations", 7, _configurations(report)),
+        _part("Takeaways", 3, takeaways_parts(report)),
         _part("Learning curves", 7, _curves(report)),
         _part("Examples", 9, _examples(report)),
+        _part("Configurations", 7, _configurations(report)),
         _part("Setup", 8, _setup(report)),
-        _part("Provenance", 6, _provenance(report)),
+        _part("Provenance", 6, (*_provenance(report), *reproduction_parts(report))),
     ]
     return fitted(parts, max_bytes=max_bytes, whole_at=code(f"{report.place}/{Keys.report('report.html')}"))
 

@@ -133,7 +133,7 @@ def _scatter(found: Tradeoffs, front: Front, *, price: float | None) -> Scatter:
     need = front.need
     drawn = [(one, amount) for one in found.options if (amount := needed(one, need)) is not None]
     unit, unit_name = _unit(need, max(amount for _, amount in drawn))
-    x_values = round_ticks(min(0.0, *(amount / unit for _, amount in drawn)), max(amount / unit for _, amount in drawn))
+    x_values = round_ticks(min(amount / unit for _, amount in drawn), max(amount / unit for _, amount in drawn))
     y_values = round_ticks(
         min(one.mean if one.low is None else one.low for one, _ in drawn),
         max(one.mean if one.high is None else one.high for one, _ in drawn),
@@ -185,7 +185,8 @@ def _weight(mark: Mark) -> int:
 
 def _labelled(marks: Sequence[Mark]) -> Iterator[Mark]:
     """The marks with their letters beside them, those that matter most placed first."""
-    taken = [_Box(mark.x - 5, mark.x + 5, mark.y - 5, mark.y + 5) for mark in marks]
+    axis = _Box(0, _LEFT - 2, 0, _BOTTOM + 40)
+    taken = [axis, *(_Box(mark.x - 5, mark.x + 5, mark.y - 5, mark.y + 5) for mark in marks)]
     places: dict[str, tuple[float, float]] = {}
     for mark in reversed(marks):
         if len(marks) > _LABELLED and not _weight(mark):

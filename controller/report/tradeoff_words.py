@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from controller.report.choices import Front, Need, Option, Tradeoffs
@@ -65,12 +65,16 @@ def option_lines(found: Tradeoffs) -> tuple[OptionLine, ...]:
 def said(found: Tradeoffs, decided: Decided, shared: Collection[str]) -> tuple[str, ...]:
     """What follows for the choice; `shared` are the letters of those whose peak is of a process of several."""
     by_letter = {one.letter: one for one in found.options}
-    alone = len(decided.tied) == 1
+    if len(decided.tied) == 1:
+        chosen = [(front, _next_on(front, by_letter)) for front in found.fronts]
+    else:
+        chosen = [(front, front.cheapest_tied) for front in found.fronts]
+    by_choice: dict[str, list[Need]] = {}
+    for front, letter in chosen:
+        by_choice.setdefault(letter, []).append(front.need)
+    words = _beside_the_winner if len(decided.tied) == 1 else _of_the_tied
     return (
-        *(
-            _beside_the_winner(one, by_letter, decided) if alone else _of_the_tied(one, by_letter, decided)
-            for one in found.fronts
-        ),
+        *(words(letter, needs, by_letter, decided) for letter, needs in by_choice.items()),
         *_chance(found),
         *_same(found),
         *_not_known(found, shared),
@@ -85,37 +89,47 @@ def _cell(need: Need, amount: float | None) -> str:
     return "\N{EN DASH}" if amount is None else amount_written(need, amount)
 
 
-def _of_the_tied(front: Front, by_letter: Mapping[str, Option], decided: Decided) -> str:
-    """Who needs least of those that are not shown worse than any other."""
-    need, letter, best = front.need, front.cheapest_tied, decided.best[0]
-    least, theirs = (_cell(need, _amounts(by_letter[one])[need]) for one in (letter, best))
-    count = len(decided.tied)
-    if letter == best:
-        return f"{_name(need)}: {best}, which has the best mean, also needs the least of the {count} tied ({least})."
-    return (
-        f"{_name(need)}: of the {count} tied at the top {letter} needs the least, {least} beside {theirs} of {best}, "
-        "which has the best mean."
-    )
-
-
-def _beside_the_winner(front: Front, by_letter: Mapping[str, Option], decided: Decided) -> str:
-    """What one gives up with the next on the front that needs less."""
-    need, winner = front.need, decided.tied[0]
+def _next_on(front: Front, by_letter: Mapping[str, Option]) -> str:
+    """The letter of the trained one that is the next to the winner on the front; empty where there is none."""
     cheaper = [letter for letter in front.letters if by_letter[letter].standing == "worse"]
-    if not cheaper:
-        return f"{_name(need)}: no trained configuration that needs less than {winner} is on the front."
-    letter = cheaper[-1]
-    less, theirs = (_cell(need, _amounts(by_letter[one])[need]) for one in (letter, winner))
+    return cheaper[-1] if cheaper else ""
+
+
+def _of_the_tied(letter: str, needs: Sequence[Need], by_letter: Mapping[str, Option], decided: Decided) -> str:
+    """Who needs least of those that are not shown worse than any other."""
+    best, count = decided.best[0], len(decided.tied)
+    if letter == best:
+        least = _joined([f"{NEEDS[need]} ({_cell(need, _amounts(by_letter[letter])[need])})" for need in needs])
+        return f"{best} has the best mean and, of the {count} tied at the top, needs the least {least}."
+    least = _joined([_beside(need, by_letter[letter], by_letter[best]) for need in needs])
+    return f"Of the {count} tied at the top {letter} needs the least: {least} of {best}, which has the best mean."
+
+
+def _beside_the_winner(letter: str, needs: Sequence[Need], by_letter: Mapping[str, Option], decided: Decided) -> str:
+    """What one gives up with the next on the front that needs less."""
+    winner = decided.tied[0]
+    if not letter:
+        named = _joined([NEEDS[need] for need in needs])
+        return f"No trained configuration that needs less {named} than {winner} is on the front: {winner} is the one."
     given_up = next((one for one in decided.compared if one.letter == letter), None)
+    metric = decided.metric
     behind = (
         ""
         if given_up is None
-        else (
-            f" for a mean that is worse by {difference(given_up.behind, decided.metric)} "
-            f"({spanned(given_up.low, given_up.high, decided.metric)})"
-        )
+        else f", for a mean that is worse by {difference(given_up.behind, metric)} "
+        f"({spanned(given_up.low, given_up.high, metric)})"
     )
-    return f"{_name(need)}: {letter} is the next on the front, {less} beside {theirs} of {winner}{behind}."
+    less = _joined([_beside(need, by_letter[letter], by_letter[winner]) for need in needs])
+    return f"Next to {winner} on the front, {letter} needs less: {less} of {winner}{behind}."
+
+
+def _beside(need: Need, one: Option, other: Option) -> str:
+    return f"{NEEDS[need]} {_cell(need, _amounts(one)[need])} beside {_cell(need, _amounts(other)[need])}"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _chance(found: Tradeoffs) -> Iterator[str]:
@@ -144,7 +158,3 @@ def _not_known(found: Tradeoffs, shared: Collection[str]) -> Iterator[str]:
     outside = [one.letter for one in found.options if one.train_s is None]
     if outside:
         yield f"{listed(outside)}: the adapter was trained outside of this run, so what it took is not known."
-
-
-def _name(need: Need) -> str:
-    return NEEDS[need].capitalize()

@@ -108,13 +108,13 @@ def _next_sweep(found: _Written, collected: Collected) -> NextSweep:
     wanted = expand(found.spec, Pins(model=plan.model, data=plan.data)).trials
     known = {trial.trial_id for trial in plan.trials}
     adapters = {trial.adapter_id for trial in plan.trials}
-    new = [trial for trial in wanted if trial.trial_id not in known]
-    to_train = {trial.adapter_id for trial in new if trial.adapter_id not in adapters}
+    needed = {trial.adapter_id for trial in wanted if trial.adapter_id is not None}
     return NextSweep(
         spec=found.text,
         places=found.places,
         trials=len(wanted),
-        new_trials=len(new),
-        to_train=len(to_train),
+        new_trials=sum(trial.trial_id not in known for trial in wanted),
+        adapters=len(needed),
+        to_train=len(needed - adapters),
         command=f"lorasweep run {FILE}" + ("" if plan.run == "main" else f" --run {plan.run}"),
     )

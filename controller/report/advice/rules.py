@@ -180,7 +180,7 @@ def _tied(report: Report, tree: Spec) -> Iterator[Finding]:
             f"{tied}; {size}{_rows_of_adapters(more)}. With {counted(added, 'more seed')} each the numbers are about "
             "the configurations, and say how many more seeds it takes."
         )
-        yield Finding("tied", (said,), (_seeds(report, added),))
+        yield Finding("tied", (said,), (_seeds(report, tree, added),))
         return
     yield _more(report, tree, more, f"{tied}; {size}")
 
@@ -203,7 +203,7 @@ def _more(report: Report, tree: Spec, more: MoreData, said: str) -> Finding:
     rows = _more_rows(report, tree, more)
     if seeds is not None and (rows is None or seeds <= verdict.seeds):
         kept = "what is trained is kept"
-        return Finding("tied", (f"{needs}: seeds are added, and {kept}.",), (_seeds(report, seeds),))
+        return Finding("tied", (f"{needs}: seeds are added, and {kept}.",), (_seeds(report, tree, seeds),))
     if rows is not None:
         return Finding("tied", (f"{needs}: rows are added, which makes every trial a new one.",), (rows,))
     return Finding("tied", (f"{needs}: {_why_neither(report, tree, more)}.",))
@@ -230,7 +230,10 @@ def _why_neither(report: Report, tree: Spec, more: MoreData) -> str:
     return f"that is {many}, so take the one that needs least"
 
 
-def _seeds(report: Report, added: int) -> Edit:
+def _seeds(report: Report, tree: Spec, added: int) -> Edit:
+    rotating = at(tree, ("vary", "rotating_seeds"))
+    if isinstance(rotating, int | float):
+        return Edit(("vary", "rotating_seeds"), int(rotating) + added)
     present = report.setup.seeds
     unused = (seed for seed in count() if seed not in present)
     return Edit(("vary", "seeds"), [*present, *islice(unused, added)])

@@ -40,9 +40,14 @@ def _said(takeaways: tuple[Takeaway, ...], next_sweep: NextSweep | None, report:
         return "Nothing in the spec follows from that, so there is no next sweep to copy."
     changes = sum(len(one.changes) for one in takeaways)
     new = f"{counted(next_sweep.trials, 'trial')}, {next_sweep.new_trials:,} of them new"
+    used = (
+        "makes every trained trial another one, so that no adapter of this run is used again"
+        if next_sweep.to_train == next_sweep.adapters
+        else f"goes on with the run {report.run} and keeps what that has"
+    )
     return (
-        f"This spec with {counted(changes, 'change')} and nothing else: {new}, {next_sweep.to_train:,} to train. "
-        f"Saved beside the present spec, it goes on with the run {report.run} and keeps what that has."
+        f"The next sweep is this spec with {counted(changes, 'change')} and nothing else: {new}, "
+        f"{next_sweep.to_train:,} to train. It {used}."
     )
 
 
