@@ -13,7 +13,7 @@ from job.store import Keys
 
 SKILL = {"A": 0.23, "B": 0.22, "C": 0.25, "D": 0.24, "E": 0.26, "F": 0.21, "G": 0.28, "H": 0.2, "I": 0.12, "J": 0.11}
 """Letter to mean ROUGE-L, roughly."""
-FILES = ("report.json", "report.csv", "report.md", "report.html")
+FILES = ("report.json", "report.csv", "report.md", "report.html", "junit.xml")
 
 
 def finish_all(run: MadeRun) -> None:

@@ -135,6 +135,7 @@ def _seed(trial: TrialData, letters: Mapping[str, str]) -> SeedTrial:
         seed=planned.seed,
         state=trial.state,
         attempt=result.attempt if result else None,
+        seconds=sum(seconds for _, seconds in result.seconds) if result else None,
         adapter_key=Keys.attempt_file(planned.trial_id, result.attempt, "adapter") if result and has_adapter else None,
         adapter_of=None if result is None or result.reused_from is None else _owner(result.reused_from, letters),
     )

@@ -93,6 +93,8 @@ class SeedTrial(Frozen):
     state: TrialState
     """Final, or `pending`."""
     attempt: Text | None
+    seconds: Number | None
+    """Wall-clock seconds of the attempts that led to its result, all stages; None without one."""
     adapter_key: Text | None
     """Where in the run the adapter lies."""
     adapter_of: Text | None = None

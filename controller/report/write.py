@@ -11,10 +11,12 @@ from controller.collect import collect, read_examples
 from controller.report.advice.takeaways import takeaways_of
 from controller.regression.judge import judged_again
 from controller.regression.more import stage_of
+from controller.report.cases import suites_of
 from controller.report.content import build_report, objective_of
 from controller.report.document import Objective, Report
 from controller.report.examples import Examples
 from controller.report.html import html_report
+from controller.report.junit import junit_xml
 from controller.report.markdown import MAX_BYTES, markdown_report
 from controller.report.ranking import ranking_of
 from controller.report.samples import Casting, cast, chosen, sampled
@@ -50,6 +52,7 @@ def write_report(
         "report.csv": csv_report(report).encode(),
         "report.md": markdown_report(report, max_bytes=markdown_bytes).encode(),
         "report.html": html_report(report).encode(),
+        "junit.xml": junit_xml(f"{report.sweep} / {report.run}", suites_of(report), at=report.data_until),
     }
     if report.regression is not None:
         forms = {"regression.json": to_json(report.regression), **forms}

@@ -21,8 +21,9 @@ _TRIAL = (
     rf"|attempts/{_NAME}/{_ATTEMPT}|checkpoints/{_NAME}/step-[0-9]{{6,}}/.+)"
 )
 _OURS = re.compile(
-    rf"control\.json|specs/[0-9a-f]{{64}}\.yaml|plans/[0-9a-f]{{64}}\.json|examples/[0-9a-f]{{12}}\.jsonl"
-    rf"|submissions/{_NAME}\.json|report/(report\.[a-z]+|verified\.json|regression\.json)|preflight/(kept|[0-9a-f]+)"
+    rf"control\.json|(plans|more)/[0-9a-f]{{64}}\.json|specs/[0-9a-f]{{64}}\.yaml|examples/[0-9a-f]{{12}}\.jsonl"
+    rf"|submissions/{_NAME}\.json|report/(report\.[a-z]+|junit\.xml|verified\.json|regression\.json)"
+    rf"|preflight/(kept|[0-9a-f]+)"
     rf"|trials/[0-9a-f]{{12}}/{_TRIAL}"
 )
 
@@ -69,6 +70,7 @@ class Keys:
     SPECS = "specs/"
     SUBMISSIONS = "submissions/"
     REPORT = "report/"
+    MORE = "more/"
 
     @staticmethod
     def spec(spec_sha256: str) -> str:
@@ -77,6 +79,11 @@ class Keys:
     @staticmethod
     def plan(spec_sha256: str) -> str:
         return check_key(f"plans/{spec_sha256}.json")
+
+    @staticmethod
+    def more(spec_sha256: str) -> str:
+        """Which widened spec the run of this one goes on with."""
+        return check_key(f"more/{spec_sha256}.json")
 
     @staticmethod
     def examples(data_id: str) -> str:

@@ -49,6 +49,7 @@ def test_the_layout_is_the_documented_one(key: str, expected: str) -> None:
         Keys.examples(TRIAL),
         Keys.submission("quick-01234567-1"),
         Keys.report("report.html"),
+        Keys.report("junit.xml"),
         Keys.report("verified.json"),
         "preflight/kept",
         "preflight/1f2e",
