@@ -72,6 +72,8 @@ class ScoreTable:
     example_ids: tuple[str, ...]
     values: Mapping[str, NDArray[np.float64]]
     """Score name to values of shape (rows,), in the order of example_ids."""
+    first_line: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """The same of the texts cut at their first newline; of zero-shot trials, and none in earlier releases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def measured_of(store: Store, result: Result) -> Measured:
     manifest = load_manifest(store, result.manifest)
     scores, records = read_scores(store, manifest), read_records(store, manifest)
     tables = {
-        split: ScoreTable(table.example_ids, {name: np.asarray(column) for name, column in table.metrics.items()})
+        split: ScoreTable(table.example_ids, _arrays(table.metrics), _arrays(table.first_line))
         for split, table in scores.splits.items()
     }
     return Measured(
@@ -196,6 +198,10 @@ def measured_of(store: Store, result: Result) -> Measured:
         losses=tuple(Point(record.step, record.loss) for record in records if isinstance(record, StepRecord)),
         evaluations=tuple(record for record in records if isinstance(record, EvaluationRecord)),
     )
+
+
+def _arrays(columns: Mapping[str, tuple[float, ...]]) -> dict[str, NDArray[np.float64]]:
+    return {name: np.asarray(column) for name, column in columns.items()}
 
 
 def _limits(spec: SweepSpec) -> Limits:

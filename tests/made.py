@@ -115,6 +115,7 @@ class MadeRun:
         *,
         score: float = 0.25,
         scores: Mapping[str, NDArray[np.float64]] | None = None,
+        first_line: Mapping[str, NDArray[np.float64]] | None = None,
         without: Sequence[str] = (),
         prediction: str | None = None,
         engine: str = "reference",
@@ -127,11 +128,14 @@ class MadeRun:
     ) -> Result:
         """Publish a result with ROUGE around `score`, or with just these per-row values on every split.
 
+        `first_line` are the scores of the same texts cut at their first newline.
         `files` take the place of the files of that name.
         """
         self.put_examples()
         splits = {
-            split: _split_scores(trial, self, split, score=score, given=scores, without=without)
+            split: _split_scores(trial, self, split, score=score, given=scores, without=without).model_copy(
+                update={"first_line": _tuples(first_line or {})}
+            )
             for split in trial.config.evaluation.final_splits
         }
         steps = 0 if trial.config.training is None else trial.config.training.max_steps or 0
@@ -256,8 +260,13 @@ def _split_scores(
 ) -> SplitScores:
     rows = run.rows[split]
     values = _invented(trial, split, rows=rows, score=score) if given is None else given
-    kept = {name: tuple(float(value) for value in column) for name, column in values.items() if name not in without}
-    return SplitScores(example_ids=tuple(run.example(split, index).example_id for index in range(rows)), metrics=kept)
+    kept = {name: column for name, column in values.items() if name not in without}
+    ids = tuple(run.example(split, index).example_id for index in range(rows))
+    return SplitScores(example_ids=ids, metrics=_tuples(kept))
+
+
+def _tuples(columns: Mapping[str, NDArray[np.float64]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(float(value) for value in column) for name, column in columns.items()}
 
 
 def _invented(trial: PlannedTrial, split: ScoredSplit, *, rows: int, score: float) -> dict[str, NDArray[np.float64]]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.collect import Measured, ScoreTable
+from controller.report.variants import Variant, key_of
 from controller.stats.components import Fit, fit
 from controller.stats.losses import comparable_losses
 from controller.stats.scores import Scores, make_scores
@@ -34,6 +35,8 @@ class Subject(NamedTuple):
     letter: str
     trained: bool
     measured: tuple[Measured, ...]
+    variant: Variant = "whole"
+    """Which scores of its texts; it is in the tables under `key_of` letter and variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Compared:
     """The configurations of one table; trained ones come first."""
 
     letters: tuple[str, ...]
+    """Of a variant, its key (controller.report.variants)."""
     trained: int
     """How many of them are trained."""
     tables: tuple[Table, ...]
@@ -99,10 +103,14 @@ def _of_split(
 
 
 def _entry(subject: Subject, tables: Sequence[ScoreTable]) -> _Entry:
-    names = [name for name in tables[0].values if all(name in table.values for table in tables)]
+    columns = [table.values if subject.variant == "whole" else table.first_line for table in tables]
+    names = [name for name in columns[0] if all(name in of_seed for of_seed in columns)]
     rows = _common_rows(tables)
-    columns = {name: np.stack([_column(table, name, rows) for table in tables]) for name in names} if rows else {}
-    return _Entry(subject.letter, subject.trained, rows, columns)
+    stacked = {
+        name: np.stack([_column(table, of_seed[name], rows) for table, of_seed in zip(tables, columns, strict=True)])
+        for name in (names if rows else ())
+    }
+    return _Entry(key_of(subject.letter, subject.variant), subject.trained, rows, stacked)
 
 
 def _common_rows(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
@@ -113,11 +121,12 @@ def _common_rows(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
     return tuple(example_id for example_id in first if example_id in common)
 
 
-def _column(table: ScoreTable, name: str, rows: tuple[str, ...]) -> Table:
+def _column(table: ScoreTable, values: Table, rows: tuple[str, ...]) -> Table:
+    """`values`, which are in the order of the table, in that of `rows`."""
     if table.example_ids == rows:
-        return table.values[name]
+        return values
     place = {example_id: index for index, example_id in enumerate(table.example_ids)}
-    return table.values[name][[place[example_id] for example_id in rows]]
+    return values[[place[example_id] for example_id in rows]]
 
 
 def _aligned(entry: _Entry, rows: tuple[str, ...]) -> _Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from controller.report.variants import Variant
 from job.contract.base import Count, Flag, Frozen, Number, Text
 from job.contract.documents import ScoredSplit
 
@@ -49,6 +50,8 @@ class BesideBaseline(Frozen):
     p: Number | None
     """Two-sided, adjusted over the baselines (Holm); None where nothing varies."""
     shown: Literal["better", "worse", "neither"]
+    variant: Variant = "whole"
+    """Which scores of its texts these are: of zero-shot, those that the best is least sure to beat."""
 
 
 class MoreData(Frozen):

@@ -105,6 +105,7 @@ def _configuration(standing: Standing, collected: Collected, objective: Objectiv
         rank=standing.rank,
         trials=tuple(_seed(trial, letters) for trial in standing.trials),
         metrics={split: dict(metrics) for split, metrics in standing.metrics.items()},
+        variant=standing.variant,
         metrics_settings=_settings(measured),
         steps=max((result.steps for result in results), default=0),
         train_tokens=sum(result.train_tokens for result in results),

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.report.choices import Takeaways, Tradeoffs
 from controller.regression.document import Regression
+from controller.report.choices import Takeaways, Tradeoffs
 from controller.report.conclusions import Effects, Verdict
 from controller.report.examples import Examples
+from controller.report.variants import Variant
 from job.contract.base import Count, Frozen, Name, Number, Positive, Text
 from job.contract.config import PromptTemplate, Provenance, TrialKind
 from job.contract.documents import ScoredSplit
@@ -134,6 +135,8 @@ class Configuration(Frozen):
     """Among the trained configurations that have the objective; equal means share a rank."""
     trials: tuple[SeedTrial, ...]
     metrics: dict[ScoredSplit, dict[str, Metric]]
+    variant: Variant = "whole"
+    """Which scores of its texts `metrics` has: of zero-shot, those that are harder to beat by the objective."""
     metrics_settings: dict[str, dict[str, bool | int | float | str | None]] = Field(default_factory=dict)
     """What each metric depends on."""
     steps: Count

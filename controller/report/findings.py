@@ -7,18 +7,19 @@ from collections.abc import Iterator, Sequence
 
 from controller.collect import Collected, Measured
 from controller.report.document import Objective, ReportProvenance
-from controller.report.numbers import counted, listed, spoken
+from controller.report.numbers import counted, listed, plus_minus, spoken
 from controller.report.ranking import Standing
 from controller.report.setup import dropped_between
+from controller.report.text import one_line
 
 __all__ = ["findings_of", "warnings_of"]
 
 
 def findings_of(standings: Sequence[Standing], objective: Objective) -> tuple[str, ...]:
     """How many of all trained configurations are above the baselines; the verdict tests the best one alone."""
-    counts = tuple(_against_baselines(standings, objective))
+    counts, variants = tuple(_against_baselines(standings, objective)), _variants(standings, objective)
     caveat = ("These counts compare means alone: no test says whether a difference is more than chance.",)
-    return (*counts, *(caveat if counts else ()))
+    return (*counts, *(caveat if counts else ()), *variants)
 
 
 def warnings_of(
@@ -55,6 +56,18 @@ def _against_baselines(standings: Sequence[Standing], objective: Objective) -> I
     for lead in (standing for standing in standings if standing.planned.kind == "lead"):
         if sentence := _better_than([(standing, lead) for standing in trained], objective, name=lead.planned.label):
             yield sentence
+
+
+def _variants(standings: Sequence[Standing], objective: Objective) -> Iterator[str]:
+    """Where a zero-shot baseline is harder to beat when its texts are cut."""
+    for one in standings:
+        if one.variant != "whole" and one.objective is not None and one.other is not None:
+            goal = f"{spoken(objective.metric)} on {objective.split}"
+            cut, whole = plus_minus(one.objective, objective.metric), plus_minus(one.other, objective.metric)
+            yield (
+                f"{one.planned.letter} ({one_line(one.planned.label)}) counts as cut at its first newline, which is "
+                f"harder to beat: {goal} is {cut}, and {whole} of its whole texts."
+            )
 
 
 def _better_than(pairs: Sequence[tuple[Standing, Standing | None]], goal: Objective, *, name: str) -> str:

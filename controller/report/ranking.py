@@ -10,6 +10,7 @@ from typing import NamedTuple
 from controller.collect import Measured, TrialData
 from controller.report.comparable import BITS, LOSS, Compared, Subject, Tables, tables_of
 from controller.report.document import Metric, Objective
+from controller.report.variants import VARIANTS, Variant, key_of
 from controller.stats.contrasts import means
 from job.contract.config import PlannedTrial
 from job.contract.documents import ScoredSplit
@@ -43,6 +44,10 @@ class Standing:
     objective: Metric | None
     rank: int | None
     """Of trained configurations alone."""
+    variant: Variant = "whole"
+    """Of a zero-shot baseline: which scores of its texts `metrics` has, the better ones by the objective."""
+    other: Metric | None = None
+    """The objective of the other variant; None where there is no other."""
 
     @property
     def planned(self) -> PlannedTrial:
@@ -78,10 +83,10 @@ def ranking_of(
     for trial in trials:
         by_config.setdefault(trial.planned.config_id, []).append(trial)
     plain = [Standing(tuple(seeds), metrics={}, objective=None, rank=None) for seeds in by_config.values()]
-    tables = tables_of([Subject(one.planned.letter, one.trained, one.measured) for one in plain], characters)
+    tables = tables_of([subject for one in plain for subject in _subjects(one)], characters)
     goal = _comparable_goal(objective, tables)
     metrics = _metrics(tables)
-    unranked = [_standing(one, metrics.get(one.planned.letter, {}), goal) for one in plain]
+    unranked = [_standing(one, metrics, goal) for one in plain]
     sign = -1 if goal.direction == "maximize" else 1
     best_first = sorted(
         (standing for standing in unranked if standing.objective is not None),
@@ -96,10 +101,37 @@ def _comparable_goal(objective: Objective, tables: Tables) -> Objective:
     return objective.model_copy(update={"metric": BITS}) if in_bits else objective
 
 
-def _standing(plain: Standing, found: Mapping[ScoredSplit, Mapping[str, Metric]], objective: Objective) -> Standing:
-    splits = plain.planned.config.evaluation.final_splits
-    metrics = {split: found[split] for split in splits if split in found}
-    return replace(plain, metrics=metrics, objective=metrics.get(objective.split, {}).get(objective.metric))
+def _subjects(one: Standing) -> list[Subject]:
+    """What is compared of a configuration: of zero-shot also its texts cut at their first newline."""
+    of = one.planned
+    variants = VARIANTS if of.kind == "zero-shot" else VARIANTS[:1]
+    return [Subject(of.letter, one.trained, one.measured, variant) for variant in variants]
+
+
+ByLetter = Mapping[str, Mapping[ScoredSplit, Mapping[str, Metric]]]
+"""Key of a variant, split, metric."""
+
+
+def _standing(plain: Standing, found: ByLetter, objective: Objective) -> Standing:
+    """With its metrics; of zero-shot those of the variant that is harder to beat, beside losses and lengths of all."""
+    letter, splits = plain.planned.letter, plain.planned.config.evaluation.final_splits
+    of_variant = {variant: found.get(key_of(letter, variant), {}) for variant in VARIANTS}
+    goals = {
+        variant: metrics[objective.split][objective.metric]
+        for variant, metrics in of_variant.items()
+        if objective.metric in metrics.get(objective.split, {})
+    }
+    sign = -1 if objective.direction == "maximize" else 1
+    ranked: list[Variant] = sorted(goals, key=lambda one: sign * round(goals[one].mean, _SAME))
+    variant = ranked[0] if ranked else "whole"
+    whole, chosen = of_variant["whole"], of_variant[variant]
+    return replace(
+        plain,
+        metrics={split: {**whole[split], **chosen.get(split, {})} for split in splits if split in whole},
+        objective=goals.get(variant),
+        variant=variant,
+        other=goals[ranked[1]] if len(ranked) > 1 else None,
+    )
 
 
 def _ranked(best_first: Sequence[Standing]) -> list[Standing]:

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from controller.report.document import Configuration, Report
 from controller.report.numbers import arrow, metric_names, money, plus_minus, seconds, title, written_number
 from controller.report.text import one_line
-from controller.report.words import headline, rows_words, short_label, spent_words, train_words
+from controller.report.words import baseline_words, headline, rows_words, short_label, spent_words, train_words
 
 __all__ = ["ranked_table"]
 
@@ -74,7 +74,7 @@ def _label(configuration: Configuration, report: Report) -> str:
     states = {trial.state for trial in configuration.trials}
     if "succeeded" not in states:
         return f"{', '.join(sorted(states))}: {label}"  # in front, where no narrow terminal cuts it off
-    return label if configuration.kind == "lora" else f"{label} (baseline)"
+    return label if configuration.kind == "lora" else f"{label} ({baseline_words(configuration)})"
 
 
 def _numbers(shown: Sequence[Configuration], report: Report) -> list[_Column]:

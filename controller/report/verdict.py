@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from controller.report.comparable import Compared
@@ -10,6 +10,7 @@ from controller.report.conclusions import BesideBaseline, BesideBest, Decided, L
 from controller.report.numbers import has_no_spread
 from controller.report.ranking import Ranking, Standing
 from controller.report.text import one_line, shortened
+from controller.report.variants import VARIANTS, key_of
 from controller.stats.baselines import Against, against_baselines
 from controller.stats.best import Best, judge
 from controller.stats.components import Fit
@@ -203,7 +204,7 @@ class _Baselines(NamedTuple):
             there = () if table is None else tuple(letter for letter in table.letters if letter in wanted)
             if table is not None and table.fitted is not None and (there or split == goal.split):
                 found = _against(table, table.fitted, winner=winner, baselines=there, direction=goal.direction)
-                compared = tuple(_beside_baseline(one, wanted[one.baseline]) for one in found)
+                compared = tuple(_beside_baseline(one, wanted[one.baseline], table) for one in found)
                 missing = tuple(_label(one) for letter, one in wanted.items() if letter not in there)
                 return cls(compared, split if compared else None, missing)
         return cls((), None, tuple(_label(one) for one in wanted.values()))
@@ -226,13 +227,20 @@ def _against(
     return against_baselines(
         fitted,
         winner=place[winner],
-        baselines={letter: (place[letter],) for letter in baselines},
+        baselines={letter: _variants(letter, place) for letter in baselines},
         direction=direction,
         level=_LEVEL,
     )
 
 
-def _beside_baseline(one: Against, standing: Standing) -> BesideBaseline:
+def _variants(letter: str, place: Mapping[str, int]) -> tuple[int, ...]:
+    """The places of the scores of a baseline: one, and of zero-shot those of its texts' first lines as well."""
+    keys = [key_of(letter, variant) for variant in VARIANTS]
+    return tuple(place[key] for key in keys if key in place)
+
+
+def _beside_baseline(one: Against, standing: Standing, table: Compared) -> BesideBaseline:
+    counts = table.letters[one.variant]
     worse = one.p is not None and one.p <= 1 - _LEVEL and one.better_by.estimate < 0
     return BesideBaseline(
         letter=standing.planned.letter,
@@ -242,6 +250,7 @@ def _beside_baseline(one: Against, standing: Standing) -> BesideBaseline:
         high=one.better_by.high,
         p=one.p,
         shown="better" if one.beaten else "worse" if worse else "neither",
+        variant=next(variant for variant in VARIANTS if key_of(one.baseline, variant) == counts),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from controller.report.conclusions import BesideBaseline, Decided, MoreData, Verdict
 from controller.report.numbers import counted, listed, spoken, written_number
+from controller.report.variants import spoken_variant
 
 __all__ = ["about", "difference", "spanned", "worded"]
 
@@ -172,7 +173,7 @@ def _beside(one: BesideBaseline, metric: str) -> str:
 
 def _named(one: BesideBaseline) -> str:
     """`zero-shot`, `lead-3`: only the zero-shot baseline of the same prompt is compared, so the prompt says nothing."""
-    return one.label.split(",")[0]
+    return spoken_variant(one.label.split(",")[0], one.variant)
 
 
 def _minus(value: float | None) -> float | None:

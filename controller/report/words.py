@@ -109,8 +109,10 @@ def behind_words(report: Report) -> dict[str, str]:
 
 
 def baseline_words(configuration: Configuration) -> str:
-    """Whether a configuration was trained."""
-    return "trained" if configuration.kind == "lora" else "baseline"
+    """Whether a configuration was trained; of a zero-shot baseline also which part of its texts is scored."""
+    if configuration.kind == "lora":
+        return "trained"
+    return "baseline" if configuration.variant == "whole" else "baseline, first line"
 
 
 def _span(counts: Sequence[int], noun: str) -> str:

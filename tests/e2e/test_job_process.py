@@ -15,7 +15,8 @@ import pytest
 from tiny_request import PROMPT, TinySweep, tiny_rows
 
 from job.contract.config import PlannedTrial, Request
-from job.contract.documents import DATA_LIMIT_BYTES, Failure, Prediction, Result, parse
+from job.contract.diagnostic_names import COVERAGE, DIAGNOSTICS
+from job.contract.documents import DATA_LIMIT_BYTES, Failure, Prediction, Result, Scores, parse
 from job.contract.errors import ExitCode
 from job.store import Keys
 from job.store.folder import FolderStore
@@ -119,6 +120,17 @@ def test_a_request_ends_with_verified_results_of_every_kind(finished: Finished, 
     assert (zero_shot.steps, zero_shot.engine, lead.engine) == (0, "none", "none")
     assert "completion_loss" not in lead.metrics["test"]
     assert trained.metrics["test"]["completion_loss"].mean < zero_shot.metrics["test"]["completion_loss"].mean
+
+
+def test_every_kind_has_diagnostics_and_zero_shot_is_scored_twice(finished: Finished, sweep: TinySweep) -> None:
+    store, trained, _ = finished
+    for trial in (trained, sweep.zero_shot(), sweep.lead()):
+        scores = parse(Scores, published(store, trial, "scores.json"), name="scores.json")
+        for split in scores.splits.values():
+            assert tuple(split.diagnostics) == DIAGNOSTICS
+            assert bool(split.first_line) == (trial.kind == "zero-shot")
+        if trial.kind == "lead":
+            assert set(split.diagnostics[COVERAGE]) == {1.0}, "the first lines are copied whole"
 
 
 def test_no_local_path_is_published(finished: Finished, sweep: TinySweep) -> None:
