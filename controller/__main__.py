@@ -221,6 +221,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_promote(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    parser.add_argument("trial", metavar="TRIAL", help="a letter, the start of an id, or `best`")
+    parser.add_argument("--to", metavar="PLACE", required=True, help="a new folder, s3://bucket/prefix, hub:ORG/NAME")
+
+
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="the run to compare with: a spec file, or <root>/<sweep>/<run>")
     parser.add_argument("b", metavar="B", help="the run that may be worse")
@@ -251,6 +257,7 @@ _VERBS: dict[str, _Verb] = {
     "pause": _Verb("pause", _PAUSE, _add_target),
     "resume": _Verb("pause", "let a paused run go on", _add_target),
     "retry": _Verb("retry", "give failed or stopped trials a new start", _add_trial),
+    "promote": _Verb("promote", "copy a trial's adapter, with its evidence, to where others take it", _add_promote),
     "clean": _Verb("clean", "remove what a run no longer needs, or the whole run", _add_clean),
     "schema": _Verb("plan", "print the JSON Schema of a spec", _add_output),
 }

@@ -23,7 +23,7 @@ __all__ = ["Errand", "run_command", "run_of_changed_spec"]
 class Errand(NamedTuple):
     """A command without its run, so that a refusal can name the whole of it."""
 
-    verb: Literal["status", "logs", "report", "compare", "stop", "pause", "resume", "retry", "clean"]
+    verb: Literal["status", "logs", "report", "compare", "stop", "pause", "resume", "retry", "clean", "promote"]
     rest: tuple[str | None, ...] = ()
     """Further words; None for one that was not given."""
 
@@ -66,7 +66,7 @@ def run_of_changed_spec(naming: Naming, *, spec: str, store: str | None, run: st
 
 def _may(errand: Errand, *, live: bool, sibling: bool) -> bool:
     match errand.verb:
-        case "status" | "logs" | "report" | "compare":
+        case "status" | "logs" | "report" | "compare" | "promote":
             return True
         case "stop" | "pause" | "resume":
             return live or not sibling

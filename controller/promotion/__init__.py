@@ -1,0 +1,1 @@
+"""An adapter with its evidence, brought to where others take it from."""
