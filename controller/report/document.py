@@ -70,6 +70,8 @@ class Setup(Frozen):
     shared: dict[str, Text]
     """Setting to value, as far as all trained trials have the same."""
     varied: tuple[Varied, ...]
+    floors: dict[Text, Number] = Field(default_factory=dict)
+    """Metric to the worst value that passes, as the spec's `regression` has it."""
     seeds: tuple[Count, ...]
 
 

@@ -263,8 +263,9 @@ def _configurations(report: Report) -> Iterator[str]:
 def _curves(report: Report) -> Iterator[str]:
     kinds = dict.fromkeys((curve.split, curve.metric) for found in report.configurations for curve in found.curves)
     for split, metric in kinds:
-        drawn = [line for line in series_of(report, split, metric) if not line.level][:DRAWN]
-        columns = {line.configuration.letter: dict(line.points) for line in drawn}
+        series = series_of(report, split, metric)
+        drawn = [line for line in series if not line.level][:DRAWN]
+        columns = {line.letter: dict(line.points) for line in drawn}
         rows = [
             [str(step), *(f"{column[step]:.3f}" if step in column else _DASH for column in columns.values())]
             for step in few_steps(drawn, _CURVE_ROWS)
@@ -273,6 +274,8 @@ def _curves(report: Report) -> Iterator[str]:
         yield _table(["Step", *columns], rows, numbers_from=0)
         if any(column.get(0) is not None for column in columns.values()):
             yield "Step 0 is the zero-shot baseline of the prompt."
+        if levels := [f"{line.letter} {written_number(line.points[-1][1], metric)}" for line in series if line.level]:
+            yield f"Baselines and floors, at every step: {', '.join(levels)}."
 
 
 def _examples(report: Report) -> Iterator[str]:

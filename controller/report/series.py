@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from controller.report.document import Configuration, Curve, Report
 
-__all__ = ["Series", "few_steps", "series_of"]
+__all__ = ["FLOOR", "Series", "few_steps", "series_of"]
+
+FLOOR = "floor"
+_LEVELS: Mapping[str, Literal["baseline", "floor"]] = {"zero-shot": "baseline", "lead": "floor"}
 
 
 class Series(NamedTuple):
     """One line, in the units of the data."""
 
-    configuration: Configuration
+    letter: str
+    """`floor` for the spec's own floor."""
+    label: str
     points: tuple[tuple[int, float], ...]
     """Step and value."""
-    level: bool = False
-    """A baseline: one value for all steps."""
+    kind: Literal["trained", "baseline", "floor"] = "trained"
+    """A floor is what has to be surpassed: lead-k, or the value that the spec's `regression.floors` names."""
+
+    @property
+    def level(self) -> bool:
+        """One value for all steps."""
+        return self.kind != "trained"
 
 
 def series_of(report: Report, split: str, metric: str) -> list[Series]:
-    """Trained configurations in the order of the ranking, then the levels of the baselines."""
+    """Trained configurations in the order of the ranking, then the levels of the baselines and the spec's floor."""
     levels = {} if split == "train" else _levels(report, metric)
     zero_shots = {found.prompt: value for found, value in levels.values() if found.kind == "zero-shot"}
     series = []
     for found in report.configurations:
         for curve in found.curves:
             if (curve.split, curve.metric) == (split, metric):
-                series.append(Series(found, _from_zero(curve, zero_shots.get(found.prompt))))
+                points = _from_zero(curve, zero_shots.get(found.prompt))
+                series.append(Series(found.letter, found.label, points))
     last = max((line.points[-1][0] for line in series), default=1)
     first = 0 if zero_shots else min((line.points[0][0] for line in series), default=0)
-    flat = [Series(found, ((first, value), (last, value)), level=True) for found, value in levels.values()]
+    flat = [
+        Series(found.letter, found.label, ((first, value), (last, value)), _LEVELS[found.kind])
+        for found, value in levels.values()
+    ]
+    if split == report.objective.split and metric in report.setup.floors:
+        floor = report.setup.floors[metric]
+        flat.append(Series(FLOOR, "regression.floors", ((first, floor), (last, floor)), "floor"))
     return [*series, *flat]
 
 

@@ -32,6 +32,7 @@ def setup_of(collected: Collected) -> Setup:
         prompts=_prompts_in_use(plan.trials),
         shared=_shared(plan.trials, spec),
         varied=tuple(_varied(spec)),
+        floors={} if spec.regression is None else dict(spec.regression.floors),
         seeds=spec.vary.seeds,
     )
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from controller.report.axes import Scale, Tick, round_ticks, tick_text
 from controller.report.document import Report
 from controller.report.numbers import better, title, written_number
-from controller.report.series import Series, few_steps, series_of
+from controller.report.series import FLOOR, Series, few_steps, series_of
 
 __all__ = ["DRAWN", "Chart", "Line", "Whisker", "charts_of", "key_of", "whiskers_of"]
 
@@ -48,6 +48,8 @@ class Line:
     label_y: float
     """Where the letter stands, moved so that letters do not cover each other."""
     baseline: bool = False
+    floor: bool = False
+    """A level that has to be surpassed, and is drawn in longer dashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,28 +134,30 @@ def _chart(report: Report, split: str, metric: str) -> Chart:
         x_ticks=tuple(Tick(x(step), f"{step:,}") for step in _whole_ticks(x_low, max(x_high, x_low + 1))),
         y_ticks=tuple(Tick(y(value), tick_text(value, y_ticks)) for value in y_ticks),
         lines=lines,
-        header=("Step", *(line.configuration.letter for line in series)),
+        header=("Step", *(line.letter for line in series)),
         rows=_rows(series),
     )
 
 
 def _lines(series: Sequence[Series], x: Scale, y: Scale, *, styles: Mapping[str, int]) -> tuple[Line, ...]:
     ends = [Dot(x(line.points[-1][0]), y(line.points[-1][1])) for line in series]
-    named = [index for index, line in enumerate(series) if line.level or line.configuration.letter in styles]
+    at_the_end = [line.letter for line in series if line.level and line.letter != FLOOR]
+    named = [index for index, line in enumerate(series) if line.letter in at_the_end or line.letter in styles]
     label_ys = dict(zip(named, _apart([ends[index].y for index in named], low=y.end, high=y.start), strict=True))
     lines = []
     for index, line in enumerate(series):
         dots = [Dot(x(step), y(value)) for step, value in line.points]
         lines.append(
             Line(
-                letter=line.configuration.letter,
-                label=line.configuration.label,
-                style=None if line.level else styles.get(line.configuration.letter),
+                letter=line.letter,
+                label=line.label,
+                style=None if line.level else styles.get(line.letter),
                 path=" ".join(f"{dot.x:g},{dot.y:g}" for dot in dots),
                 dots=tuple(dots) if len(dots) <= _MARKED and index in named and not line.level else (),
                 end=ends[index],
                 label_y=label_ys.get(index, ends[index].y),
                 baseline=line.level,
+                floor=line.kind == "floor",
             )
         )
     # What is drawn last is on top: the first-ranked line.
@@ -196,11 +200,11 @@ def _description(heading: str, series: Sequence[Series]) -> str:
     count = f"{len(trained)} configuration" + ("s" if len(trained) > 1 else "")
     text = f"{heading} by optimizer step, {count}, at the last step from {_ending(lowest)} to {_ending(highest)}."
     levels = [_ending(line) for line in series if line.level]
-    return f"{text} Baselines: {', '.join(levels)}." if levels else text
+    return f"{text} Baselines and floors: {', '.join(levels)}." if levels else text
 
 
 def _ending(line: Series) -> str:
-    return f"{line.configuration.letter} {written_number(line.points[-1][1])}"
+    return f"{line.letter} {written_number(line.points[-1][1])}"
 
 
 def _rows(series: Sequence[Series]) -> tuple[tuple[str, ...], ...]:

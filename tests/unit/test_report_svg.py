@@ -43,7 +43,20 @@ def test_a_curve_on_validation_starts_at_the_zero_shot_baseline_of_its_prompt(ru
         assert lines[letter].dots[0].y == lines[baseline].end.y
         assert lines[letter].dots[0].x == chart.left
     assert [line.letter for line in key_of((chart,))][-3:] == ["E", "F", "G"]
-    assert "Baselines: E" in chart.description
+    assert "Baselines and floors: E" in chart.description
+
+
+def test_the_floor_of_the_spec_and_lead_are_drawn_as_what_has_to_be_surpassed(tmp_path: Path) -> None:
+    run = made_run(tmp_path, GRID + "regression: {floors: {rougeL: 0.21}}\n")
+    for trial in run.plan.trials:
+        run.finish(trial)
+    chart = named(charts(run), "validation-rougeL")
+    floors = {line.letter: line for line in chart.lines if line.floor}
+    assert set(floors) == {"K", "floor"}
+    assert len({dot.split(",")[1] for dot in floors["floor"].path.split()}) == 1
+    assert "floor 0.210" in chart.description
+    assert all(row[-1] == "0.210" for row in chart.rows)
+    assert not any(line.floor for line in named(charts(run), "validation-completion_loss").lines)
 
 
 def test_the_training_loss_has_no_baseline_and_starts_at_the_first_step(run: MadeRun) -> None:

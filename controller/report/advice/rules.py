@@ -130,7 +130,7 @@ def _falling(report: Report, best: str) -> tuple[str, Falling] | None:
     """By the loss on validation where it was measured on the way, else by that of the steps."""
     for split, metric in (("validation", "completion_loss"), ("train", "loss")):
         lines = [line for line in series_of(report, split, metric) if not line.level]
-        points = next((line.points for line in lines if line.configuration.letter == best), ())
+        points = next((line.points for line in lines if line.letter == best), ())
         if split == "train":
             found = still_falling_in_noise(points)
             return None if found is None else ("training loss", found)
