@@ -233,6 +233,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     _add_output(parser)
 
 
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser)
+    parser.add_argument("--report", action="store_true", help="of report.json, in the place of a spec's")
+
+
 def _add_clean(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -259,7 +264,7 @@ _VERBS: dict[str, _Verb] = {
     "retry": _Verb("retry", "give failed or stopped trials a new start", _add_trial),
     "promote": _Verb("promote", "copy a trial's adapter, with its evidence, to where others take it", _add_promote),
     "clean": _Verb("clean", "remove what a run no longer needs, or the whole run", _add_clean),
-    "schema": _Verb("plan", "print the JSON Schema of a spec", _add_output),
+    "schema": _Verb("plan", "print the JSON Schema of a spec, or of report.json", _add_schema),
 }
 
 

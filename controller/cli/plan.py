@@ -75,10 +75,11 @@ def run_plan(args: argparse.Namespace) -> int:
 
 
 def run_schema(args: argparse.Namespace) -> int:
-    """Print the JSON Schema of a spec; `args.output` makes no difference."""
+    """Print the JSON Schema of a spec, or of report.json; `args.output` makes no difference."""
+    from controller.report.schema import report_schema_text
     from controller.spec.schema import schema_text
 
-    deliver(schema_text())
+    deliver(report_schema_text() if args.report else schema_text())
     return ExitCode.DONE
 
 
