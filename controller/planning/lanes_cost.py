@@ -111,8 +111,8 @@ def _pack_seconds(work: Work, *, lanes: int, shape: ModelShape, device: Device) 
     tokens = min(ROW_TOKENS, shape.context)
     forward = shape.layers * device.launch_s
     trained = lanes * work.rows * tokens * shape.parameters * _TRAIN_OPERATIONS / device.operations_s
-    written = work.scored_at_a_time * shape.parameters * _FORWARD_OPERATIONS / device.operations_s
-    batches = lanes * math.ceil(work.scored / work.scored_at_a_time)  # lanes are scored one after the other
+    written = lanes * work.scored_at_a_time * shape.parameters * _FORWARD_OPERATIONS / device.operations_s
+    batches = math.ceil(work.scored / work.scored_at_a_time)  # each of rows of all lanes
     read = lanes * work.scored * tokens * shape.parameters * _FORWARD_OPERATIONS / device.operations_s
     return (
         work.passes * max(_TRAIN_LAUNCHES * forward, trained) + batches * work.new_tokens * max(forward, written) + read

@@ -1,6 +1,6 @@
 """How much memory K lanes take at their peak. Pure; an estimate within 15 % of what torch allocates.
 
-tests/unit/test_lanes_memory.py measures it again, on tiny models whose layers are written out.
+tests/unit/test_lanes_memory.py measures it again, on steps of tiny models.
 
 Limits
 - As in memory.py: rows of ROW_TOKENS tokens are assumed, and what CUDA takes for itself is not counted.
@@ -10,6 +10,7 @@ Limits
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -31,6 +32,10 @@ _FLOAT = 4
 # At the peak of the loss: log-softmax, and the gradients of it and of the logits, each in float32.
 _LOGIT_BYTES = 3 * _FLOAT
 _HALF = 2
+# Of job/lanes/adamw.py: three new values and a quotient, before the old ones are overwritten.
+_STEP_BYTES = 4 * _FLOAT
+# Texts are written in memory of a multiple of so many positions, and some more (job/lanes/decode.py).
+_ROUND, _MORE = 64, 8
 
 
 class LaneShape(NamedTuple):
@@ -72,7 +77,7 @@ def lane_shape(configs: Iterable[TrialConfig], *, shape: ModelShape) -> LaneShap
 def lanes_memory(
     lane: LaneShape, *, lanes: int, shape: ModelShape, eval_rows: int, row_tokens: int = ROW_TOKENS
 ) -> MemoryEstimate:
-    """The peak of so many lanes; in evaluation they take turns, `eval_rows` at a time."""
+    """The peak of so many lanes; in evaluation `eval_rows` of each are written at a time."""
     tokens = min(row_tokens, shape.context)
     trained = lanes if lane.rows else 0
     parameters = trained * lane.rank * sum(linear.inputs + linear.outputs for linear in lane.targets) * shape.layers
@@ -84,7 +89,8 @@ def lanes_memory(
         activations=rows * tokens * shape.layers * _token_bytes(lane, tokens=tokens, shape=shape)
         + (_cast_bytes(lane, adapters=parameters, shape=shape) if trained else 0.0),
         logits=float(rows * written * shape.vocabulary * _LOGIT_BYTES),
-        generation=_generation(lane, rows=eval_rows, tokens=tokens, shape=shape),
+        generation=_generation(lane, lanes=lanes, rows=eval_rows, tokens=tokens, shape=shape),
+        optimizer=float(_STEP_BYTES * parameters),
     )
 
 
@@ -104,8 +110,11 @@ def _cast_bytes(lane: LaneShape, *, adapters: int, shape: ModelShape) -> float:
     return float(_HALF * (adapters + (frozen if lane.stored > _HALF else 0)))
 
 
-def _generation(lane: LaneShape, *, rows: int, tokens: int, shape: ModelShape) -> float:
-    """Keys and values of all rows, and the logits of their references."""
-    positions = min(tokens + lane.new_tokens, shape.context)
-    kept = 2 * shape.layers * shape.key_width * positions * rows * lane.beams * lane.stored
-    return float(kept + rows * min(tokens, lane.new_tokens) * shape.vocabulary * _LOGIT_BYTES)
+def _generation(lane: LaneShape, *, lanes: int, rows: int, tokens: int, shape: ModelShape) -> float:
+    """The larger of two peaks: keys and values of all prompts with the logits of one lane's references; and the same
+    keys and values with the memory in which all texts are written."""
+    position = 2 * shape.layers * shape.key_width * lanes * rows * lane.beams * lane.stored
+    longest = min(tokens + lane.new_tokens, shape.context)
+    written = math.ceil(longest / _ROUND) * _ROUND + _MORE
+    logits = rows * min(tokens, lane.new_tokens) * shape.vocabulary * _LOGIT_BYTES
+    return float(tokens * position + max(written * position, logits))

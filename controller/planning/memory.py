@@ -59,11 +59,13 @@ class MemoryEstimate:
     """Of the positions with a target, in the model's dtype and in float32, with log-softmax and gradient."""
     generation: float
     """Keys and values of all texts of a batch, and the logits of its references."""
+    optimizer: float = 0.0
+    """What an optimizer step holds for a moment besides."""
 
     @property
     def total(self) -> float:
-        """Training and evaluation take turns."""
-        return self.weights + self.adapter + max(self.activations + self.logits, self.generation)
+        """Passes, optimizer steps and evaluation take turns."""
+        return self.weights + self.adapter + max(self.activations + self.logits, self.optimizer, self.generation)
 
 
 class Largest(NamedTuple):

@@ -55,12 +55,18 @@ class AdamW:
         size = [rate / (1 - one.adam_beta1**at) for rate, one, at in zip(rates, self._options, steps, strict=True)]
         root = [(1 - one.adam_beta2**at) ** 0.5 for one, at in zip(self._options, steps, strict=True)]
         new_mean = torch.lerp(mean, gradients, (1 - beta1).expand_as(mean))
-        new_square = square * beta2 + gradients * gradients * (1 - beta2)
-        bottom = new_square.sqrt() / self._column(root) + self._column([one.adam_epsilon for one in self._options])
-        moved = values * self._column(decay) - self._column(size) * new_mean / bottom
+        new_square = (gradients * gradients).mul_(1 - beta2).add_(square * beta2)
+        bottom = new_square.sqrt().div_(self._column(root))
+        bottom.add_(self._column([one.adam_epsilon for one in self._options]))
+        change = (self._column(size) * new_mean).div_(bottom)
+        del bottom
+        moved = (values * self._column(decay)).sub_(change)
         held = (mean, square, values)
-        chosen = [torch.where(moving, new, old) for new, old in zip((new_mean, new_square, moved), held, strict=True)]
-        for old, new in zip(held, chosen, strict=True):  # memory can run out no more: all three or none
+        for new, old in zip((new_mean, new_square, moved), held, strict=True):
+            torch.where(moving, new, old, out=new)
+        for old, new in zip(
+            held, (new_mean, new_square, moved), strict=True
+        ):  # memory can run out no more: all or none
             old.copy_(new)
         return norms
 

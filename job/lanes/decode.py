@@ -21,13 +21,14 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
+from job.evaluation.prompt_cache import LayerStates
 from job.lanes.graphs import recorded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from job.evaluation.generation import Decoding
-    from job.evaluation.prompt_cache import LayerStates, ReadPrompts
+    from job.evaluation.prompt_cache import ReadPrompts
     from job.stopping import StopSignal
 
 __all__ = ["Decoder", "can_decode"]
@@ -60,16 +61,19 @@ class Decoder:
         self._known: dict[tuple[int, int], _Recorded] = {}
 
     def texts(
-        self, read: ReadPrompts, *, hidden: torch.Tensor, limits: Sequence[int], stop: StopSignal
+        self, parts: list[ReadPrompts], *, hidden: torch.Tensor, limits: Sequence[int], stop: StopSignal
     ) -> list[list[int]]:
         """The tokens that follow each prompt, at most `limits[i]` of them and none after an end token.
 
+        Takes the parts out of their list, so that their memory is free for what follows.
         Raises StoppedError between some tokens.
         """
-        rows, width = read.prompts.ids.shape
+        rows, states = len(limits), parts[0].layers
+        width = max(part.prompts.ids.shape[1] for part in parts)
         length = -(-(width + max(limits)) // _ROUND) * _ROUND
-        slots = self._slots(rows, length=length, hidden=hidden, states=read.layers)
-        slots.memory.begin(read, hidden=hidden, limits=limits)
+        slots = self._slots(rows, length=length, hidden=hidden, states=states)
+        del states
+        slots.memory.begin(parts, width=width, hidden=hidden, limits=limits)
         places = list(range(rows))
         found: list[list[int]] = [[] for _ in places]
         while True:
@@ -86,7 +90,7 @@ class Decoder:
             if not left:
                 return [self._cut(text[:limit]) for text, limit in zip(found, limits, strict=True)]
             size = max(-(-len(places) // 2), _FEWEST)
-            smaller = self._slots(size, length=length, hidden=hidden, states=read.layers)
+            smaller = self._slots(size, length=length, hidden=hidden, states=slots.memory.states)
             filled = left + [left[0]] * (size - len(left))
             smaller.memory.take(slots.memory, filled, over=range(len(left), size))
             places = [places[at] for at in left] + [-1] * (size - len(left))
@@ -176,21 +180,36 @@ class _Memory:
         """All that a step changes but for keys, values and text, which it only adds to."""
         return (self._at, self._written, self._tokens, self._positions, self._mask, self.ended)
 
-    def begin(self, read: ReadPrompts, *, hidden: torch.Tensor, limits: Sequence[int]) -> None:
-        """The prompts are read but for their last tokens."""
-        prompts, width = read.prompts, read.prompts.ids.shape[1]
+    @property
+    def states(self) -> list[LayerStates]:
+        """Keys and values of each layer."""
+        return [LayerStates(layer.keys, layer.values) for layer in self._layers]
+
+    def begin(self, parts: list[ReadPrompts], *, width: int, hidden: torch.Tensor, limits: Sequence[int]) -> None:
+        """The prompts are read but for their last tokens, and end together at `width`. `parts` is empty afterwards."""
         self._at.fill_(width - 1)
         self._written.zero_()
-        self._tokens.copy_(prompts.ids[:, -1:])
-        self._positions.copy_(prompts.positions[:, -1:])
         self._limits.copy_(torch.tensor(limits))
         self._mask.fill_(self._unseen)
-        self._mask[:, 0, 0, :width].masked_fill_(prompts.mask.bool(), 0.0)
         self.ended.zero_()
         self.hidden.copy_(hidden)
-        for layer, (keys, values) in zip(self._layers, read.layers, strict=True):
-            layer.keys[:, :, : width - 1].copy_(keys)
-            layer.values[:, :, : width - 1].copy_(values)
+        for layer in self._layers:  # what a mask hides must still be numbers: nothing times NaN is NaN
+            layer.keys.zero_()
+            layer.values.zero_()
+        start = 0
+        while parts:
+            part = parts.pop(0)
+            prompts = part.prompts
+            rows = slice(start, start + len(prompts.ids))
+            place = slice(width - prompts.ids.shape[1], width)
+            read = slice(place.start, width - 1)
+            self._tokens[rows] = prompts.ids[:, -1:]
+            self._positions[rows] = prompts.positions[:, -1:]
+            self._mask[rows, 0, 0, place].masked_fill_(prompts.mask.bool(), 0.0)
+            for layer, (keys, values) in zip(self._layers, part.layers, strict=True):
+                layer.keys[rows, :, read] = keys
+                layer.values[rows, :, read] = values
+            start = rows.stop
 
     def take(self, other: _Memory, rows: Sequence[int], *, over: range) -> None:
         """Go on with these rows of `other`; those at the places `over` only fill the room."""

@@ -21,7 +21,7 @@ from job.evaluation.batches import length_batches, length_runs, run_batches
 from job.evaluation.completion_loss import RowLoss, completion_loss_after
 from job.evaluation.evaluate import measuring
 from job.evaluation.generation import Decoding, finished
-from job.evaluation.prompt_cache import ReadPrompts, can_read_once, join, read_prompts
+from job.evaluation.prompt_cache import ReadPrompts, can_read_once, read_prompts
 from job.evaluation.scoring import RowResult, check_finite
 from job.lanes.decode import Decoder, can_decode
 from job.lanes.joined import Joined
@@ -162,9 +162,7 @@ class _Sitting:
             return
         parts, losses = self._read(questions)
         self._check(questions, losses)
-        at = [index for index, question in enumerate(questions) if question.lane not in self._failed]
-        if at:
-            self._write([questions[index] for index in at], [losses[index] for index in at], _of(join(parts), at))
+        self._write(questions, losses, parts)
         self._tell(questions, seconds=time.monotonic() - began)
 
     def _read(self, questions: Sequence[_Question]) -> tuple[list[ReadPrompts], list[RowLoss]]:
@@ -186,13 +184,17 @@ class _Sitting:
                 where = self._asked[question.lane].where
                 self._alone(question.lane, partial(check_finite, [question.row], [loss], where=where))
 
-    def _write(self, questions: Sequence[_Question], losses: Sequence[RowLoss], read: ReadPrompts) -> None:
-        limits = [self._decoding.allowed(len(question.row.prompt_ids)) for question in questions]
+    def _write(self, questions: Sequence[_Question], losses: Sequence[RowLoss], parts: list[ReadPrompts]) -> None:
+        allowed = [self._decoding.allowed(len(question.row.prompt_ids)) for question in questions]
+        limits = [
+            1 if question.lane in self._failed else limit for question, limit in zip(questions, allowed, strict=True)
+        ]
         hidden = self._exam.hidden([question.lane for question in questions])
-        texts = self._exam.decoder(self._decoding).texts(read, hidden=hidden, limits=limits, stop=self._stop)
-        for question, loss, text, limit in zip(questions, losses, texts, limits, strict=True):
-            generated = finished(text, decoding=self._decoding, allowed=limit)
-            self._results[question.lane][question.place] = RowResult(loss, generated)
+        texts = self._exam.decoder(self._decoding).texts(parts, hidden=hidden, limits=limits, stop=self._stop)
+        for question, loss, text, limit in zip(questions, losses, texts, allowed, strict=True):
+            if question.lane not in self._failed:
+                generated = finished(text, decoding=self._decoding, allowed=limit)
+                self._results[question.lane][question.place] = RowResult(loss, generated)
 
     def _tell(self, questions: Sequence[_Question], *, seconds: float) -> None:
         for lane in {question.lane for question in questions} - self._failed.keys():
@@ -207,13 +209,3 @@ class _Sitting:
             raise  # these are about all lanes
         except Exception as err:  # as with a trial of its own: the others go on
             self._failed[lane] = err
-
-
-def _of(read: ReadPrompts, rows: Sequence[int]) -> ReadPrompts:
-    """These rows of it."""
-    if len(rows) == len(read.prompts.ids):
-        return read
-    picked = torch.tensor(rows, device=read.prompts.ids.device)
-    prompts = read.prompts._replace(ids=read.prompts.ids[picked], mask=read.prompts.mask[picked])
-    layers = tuple(layer._replace(keys=layer.keys[picked], values=layer.values[picked]) for layer in read.layers)
-    return ReadPrompts(prompts, layers)

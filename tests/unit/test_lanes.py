@@ -379,7 +379,7 @@ def test_a_stop_while_lanes_are_asked_saves_all_of_them(tiny_gpt2_folder: Path, 
     stop = StopSignal()
     owners = {trial.name: asking(trial, told=[]) for trial in TRIALS[:2]}
 
-    def stopping(step: int, final: bool) -> dict[ScoredSplit, Asked]:
+    def stopping(step: int, final: bool) -> Mapping[ScoredSplit, Asked]:
         stop.requested = True
         return asking(TRIALS[1], told=[]).questions(step, final)
 
