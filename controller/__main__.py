@@ -238,6 +238,13 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", action="store_true", help="of report.json, in the place of a spec's")
 
 
+def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    _add_onlook(parser)
+    parser.add_argument("--port", type=int, metavar="PORT", help="of 127.0.0.1; 0: any (default: TensorBoard's own)")
+    parser.add_argument("--into", metavar="FOLDER", help="write the event files there, and start nothing")
+
+
 def _add_clean(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -263,6 +270,7 @@ _VERBS: dict[str, _Verb] = {
     "resume": _Verb("pause", "let a paused run go on", _add_target),
     "retry": _Verb("retry", "give failed or stopped trials a new start", _add_trial),
     "promote": _Verb("promote", "copy a trial's adapter, with its evidence, to where others take it", _add_promote),
+    "tensorboard": _Verb("tensorboard", "show a run in TensorBoard, on this machine alone", _add_tensorboard),
     "clean": _Verb("clean", "remove what a run no longer needs, or the whole run", _add_clean),
     "schema": _Verb("plan", "print the JSON Schema of a spec, or of report.json", _add_schema),
 }

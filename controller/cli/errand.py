@@ -23,7 +23,20 @@ __all__ = ["Errand", "run_command", "run_of_changed_spec"]
 class Errand(NamedTuple):
     """A command without its run, so that a refusal can name the whole of it."""
 
-    verb: Literal["status", "logs", "report", "compare", "stop", "pause", "resume", "retry", "clean", "promote"]
+    verb: Literal[
+        "status",
+        "logs",
+        "report",
+        "compare",
+        "stop",
+        "pause",
+        "resume",
+        "retry",
+        "clean",
+        "promote",
+        "tensorboard",
+        "export",
+    ]
     rest: tuple[str | None, ...] = ()
     """Further words; None for one that was not given."""
 
@@ -66,7 +79,7 @@ def run_of_changed_spec(naming: Naming, *, spec: str, store: str | None, run: st
 
 def _may(errand: Errand, *, live: bool, sibling: bool) -> bool:
     match errand.verb:
-        case "status" | "logs" | "report" | "compare" | "promote":
+        case "status" | "logs" | "report" | "compare" | "promote" | "tensorboard" | "export":
             return True
         case "stop" | "pause" | "resume":
             return live or not sibling
