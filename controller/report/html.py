@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from controller.report import numbers
-from controller.report.brief import brief
+from controller.report.brief import NARROW, Brief, brief
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.examples_words import compare_words, set_views
@@ -35,7 +35,9 @@ from controller.report.words import (
 )
 from job.contract.documents import ScoredSplit
 
-__all__ = ["html_report"]
+__all__ = ["PAGE_BYTES", "html_report"]
+
+PAGE_BYTES = 2_000_000
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("controller.report"),
@@ -63,8 +65,13 @@ _ENVIRONMENT.tests.update(without_spread=numbers.has_no_spread)
 
 
 def html_report(whole: Report) -> str:
-    """The page. Values are only ever text in it: the template is compiled before it meets them."""
-    shown = brief(whole)
+    """The page, in less than 2 MB: with shorter texts and fewer of them where it would be more."""
+    page = _page(whole, brief(whole))
+    return page if len(page.encode()) <= PAGE_BYTES else _page(whole, brief(whole, room=NARROW))
+
+
+def _page(whole: Report, shown: Brief) -> str:
+    """Values are only ever text in it: the template is compiled before it meets them."""
     report = shown.report
     style = files("controller.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     charts = charts_of(report)

@@ -6,8 +6,12 @@ import csv
 import io
 
 from controller.report.document import Configuration, Report
+from controller.report.text import shortened
 
-__all__ = ["csv_report"]
+__all__ = ["CELL", "csv_report"]
+
+CELL = 32_000
+"""Characters; a spreadsheet cuts a cell at 32,767 without a word (Excel's and LibreOffice's limit)."""
 
 
 def csv_report(report: Report) -> str:
@@ -81,4 +85,11 @@ def _columns(split: str, name: str) -> tuple[str, ...]:
 
 def _harmless(cell: object) -> object:
     """Text that a spreadsheet would run as a formula gets a quote in front (OWASP, CSV injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t")) else cell
+    if not isinstance(cell, str):
+        return cell
+    text = shortened(cell, CELL - _MORE)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+_MORE = 100
+"""Characters that saying how many were cut takes, at most."""
