@@ -22,6 +22,7 @@ from controller.spec.model import SweepSpec
 from controller.states import Limits, Situation, TrialStatus, states
 from controller.stored import DamagedError, plan_keys, read_stored
 from controller.stumbles import stumbles
+from controller.texts import TextSums, sums_of
 from controller.verified import VerifiedResults
 from job.contract.config import PlannedTrial, data_id
 from job.contract.documents import (
@@ -86,6 +87,8 @@ class Measured:
     losses: tuple[Point, ...]
     """Training loss by step."""
     evaluations: tuple[EvaluationRecord, ...]
+    texts: Mapping[ScoredSplit, TextSums] = field(default_factory=dict)
+    """What its outputs are like; no split of a result of an earlier release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,11 @@ def measured_of(store: Store, result: Result) -> Measured:
         scores=tables,
         losses=tuple(Point(record.step, record.loss) for record in records if isinstance(record, StepRecord)),
         evaluations=tuple(record for record in records if isinstance(record, EvaluationRecord)),
+        texts={
+            split: sums
+            for split, table in scores.splits.items()
+            if (sums := sums_of(table.example_ids, table.diagnostics)) is not None
+        },
     )
 
 

@@ -116,6 +116,7 @@ class MadeRun:
         score: float = 0.25,
         scores: Mapping[str, NDArray[np.float64]] | None = None,
         first_line: Mapping[str, NDArray[np.float64]] | None = None,
+        diagnostics: Mapping[str, NDArray[np.float64]] | None = None,
         without: Sequence[str] = (),
         prediction: str | None = None,
         engine: str = "reference",
@@ -128,13 +129,13 @@ class MadeRun:
     ) -> Result:
         """Publish a result with ROUGE around `score`, or with just these per-row values on every split.
 
-        `first_line` are the scores of the same texts cut at their first newline.
+        `first_line` are the scores of the same texts cut at their first newline, `diagnostics` those of each split.
         `files` take the place of the files of that name.
         """
         self.put_examples()
         splits = {
             split: _split_scores(trial, self, split, score=score, given=scores, without=without).model_copy(
-                update={"first_line": _tuples(first_line or {})}
+                update={"first_line": _tuples(first_line or {}), "diagnostics": _tuples(diagnostics or {})}
             )
             for split in trial.config.evaluation.final_splits
         }

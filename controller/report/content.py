@@ -8,6 +8,7 @@ from controller.collect import Collected, Measured, TrialData
 from controller.remedies import WAYS_ON, log_command, repeats, retry_command
 from controller.report.conclusions import Verdict
 from controller.report.curves import curves_of
+from controller.report.diagnose import loss_gap, loss_order, shortcomings_of, texts_of
 from controller.report.document import (
     Configuration,
     FailedTrial,
@@ -76,6 +77,8 @@ def build_report(collected: Collected, ranking: Ranking, *, examples: Examples |
         findings=tuple(map(one_line, findings)),
         warnings=tuple(map(one_line, warnings)),
         examples=examples,
+        shortcomings=shortcomings_of(ranking),
+        loss_order=loss_order(ranking),
         provenance=provenance,
     )
 
@@ -116,6 +119,8 @@ def _configuration(standing: Standing, collected: Collected, objective: Objectiv
         peak_bytes=max((result.device.peak_bytes for result in results), default=0),
         adapter_bytes=max((result.adapter_bytes for result in results), default=0),
         curves=curves_of(standing, objective),
+        texts=texts_of(measured),
+        loss_gap=loss_gap(standing),
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from controller.regression.document import Regression
 from controller.report.choices import Takeaways, Tradeoffs
 from controller.report.conclusions import Effects, Verdict
+from controller.report.diagnosis import LossGap, LossOrder, Shortcomings, Texts
 from controller.report.examples import Examples
 from controller.report.variants import Variant
 from job.contract.base import Count, Frozen, Name, Number, Positive, Text
@@ -155,6 +156,10 @@ class Configuration(Frozen):
     """The largest of any seed."""
     adapter_bytes: Count
     curves: tuple[Curve, ...] = ()
+    texts: dict[ScoredSplit, Texts] = Field(default_factory=dict)
+    """What its outputs are like; a split is absent where that was not measured."""
+    loss_gap: LossGap | None = None
+    """None for a baseline, and without a loss on validation."""
 
 
 class FailedTrial(Frozen):
@@ -237,4 +242,8 @@ class Report(Frozen):
     """What to do next; None in reports of earlier releases."""
     regression: Regression | None = None
     """None where the spec asks for none, or not every trial is final."""
+    shortcomings: Shortcomings | None = None
+    """Where the best configuration still fails; None without a ranked one."""
+    loss_order: LossOrder | None = None
+    """None where fewer than three trained configurations have both a loss and ROUGE."""
     provenance: ReportProvenance

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from controller.report import numbers
 from controller.report.brief import NARROW, Brief, brief
+from controller.report.diagnosis_words import HEADING as SHORTCOMINGS
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.examples_words import compare_words, set_views
@@ -107,6 +108,7 @@ def _page(whole: Report, shown: Brief) -> str:
         takeaways=report.takeaways,
         reproduction=reproduction_of(report),
         charts=charts,
+        shortcomings_heading=SHORTCOMINGS,
         trend=None if report.regression is None else trend_of(report.regression),
         key=key_of(charts),
         example_sets=set_views(report),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.report.brief import Brief, brief
 from controller.report.choices_markdown import reproduction_parts, takeaways_parts, tradeoffs_parts
+from controller.report.diagnosis_words import HEADING as SHORTCOMINGS
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.escaped import code, fenced, prose
@@ -79,6 +80,7 @@ def markdown_report(whole: Report, *, max_bytes: int = MAX_BYTES) -> str:
         _part("Failed trials", 3, _failures(shown)),
         _part("Trials without a result", 4, _pending(report)),
         _part("Takeaways", 3, takeaways_parts(report)),
+        _part(SHORTCOMINGS, 4, _shortcomings(report)),
         _part("Learning curves", 7, _curves(report)),
         _part("Examples", 9, _examples(report)),
         _part("Configurations", 7, _configurations(report)),
@@ -196,6 +198,12 @@ def _effects(report: Report) -> Iterator[str]:
         yield EFFECTS_LEGEND
     if said := effects_sentences(found):
         yield "\n".join(f"- {prose(sentence)}" for sentence in said)
+
+
+def _shortcomings(report: Report) -> Iterator[str]:
+    if report.shortcomings is not None and report.shortcomings.sentences:
+        yield f"## {SHORTCOMINGS}"
+        yield "\n".join(f"- {prose(sentence)}" for sentence in report.shortcomings.sentences)
 
 
 def _failures(shown: Brief) -> Iterator[str]:
