@@ -8,21 +8,28 @@ output numpy keeps across releases (NEP 19): key = (seed, layer), counter = (pla
 A number is dropped where 16 random bits are less than `ratio` of their range; the kept ones are scaled by the exact
 inverse of what is kept, so that rounding the ratio to 16 bits biases nothing.
 
-Limits
-- Masks are made on the CPU and copied: a GPU waits for them.
+On a GPU they are made there, to the same bits (job.philox, job.philox_kernel).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from job import philox
+from job.philox import Stream
+
 __all__ = ["DropoutPlace", "KeyedDropout", "RowPlace", "dropped", "layer_key"]
+
+logger = logging.getLogger(__name__)
 
 _BITS = 16
 _DRAWS = 4
@@ -39,6 +46,10 @@ class RowPlace(NamedTuple):
     """In the step's accumulation window."""
     row: int
     """In the micro-batch."""
+
+
+_NOWHERE = RowPlace(0, 0, 0, 0)
+"""In the place of a row of padding, of which nothing is dropped."""
 
 
 class DropoutPlace:
@@ -77,17 +88,51 @@ def dropped(x: torch.Tensor, *, rows: Sequence[RowPlace | None], ratios: Sequenc
     None stands for a row that is padding alone: nothing of it is dropped.
     """
     shaped = x.reshape(len(rows), -1, x.shape[-1])
-    count = shaped[0].numel()
-    drops = np.zeros((len(rows), count), dtype=np.bool_)
-    for index, (row, ratio) in enumerate(zip(rows, ratios, strict=True)):
-        if row is not None and ratio > 0:
-            np.less(_draws(row, layer=layer, count=count), _threshold(ratio), out=drops[index])
-    mask = torch.from_numpy(drops).view(shaped.shape).to(x.device, non_blocking=True)
+    thresholds = [0 if row is None else _threshold(ratio) for row, ratio in zip(rows, ratios, strict=True)]
+    make = _drops_here if x.device.type == "cpu" else _drops_there
+    mask = make(rows, thresholds, layer=layer, count=shaped[0].numel(), device=x.device).view(shaped.shape)
     scales = [1 / (1 - _threshold(ratio) / (1 << _BITS)) for ratio in ratios]
     kept: torch.Tensor = shaped.masked_fill(mask, 0.0)
     if len(set(scales)) == 1:
         return (kept * scales[0]).view(x.shape)
     return (kept * torch.tensor(scales, dtype=x.dtype, device=x.device)[:, None, None]).view(x.shape)
+
+
+def _drops_here(
+    rows: Sequence[RowPlace | None], thresholds: Sequence[int], *, layer: int, count: int, device: torch.device
+) -> torch.Tensor:
+    drops = np.zeros((len(rows), count), dtype=np.bool_)
+    for index, (row, threshold) in enumerate(zip(rows, thresholds, strict=True)):
+        if row is not None and threshold:
+            np.less(_draws(row, layer=layer, count=count), threshold, out=drops[index])
+    return torch.from_numpy(drops).to(device)
+
+
+def _drops_there(
+    rows: Sequence[RowPlace | None], thresholds: Sequence[int], *, layer: int, count: int, device: torch.device
+) -> torch.Tensor:
+    streams = [
+        Stream((row.seed, layer), (row.row, row.micro_batch, row.step), threshold)
+        for row, threshold in zip((row or _NOWHERE for row in rows), thresholds, strict=True)
+    ]
+    return _maker(device)(streams, count=count, device=device)
+
+
+@cache
+def _maker(device: torch.device) -> Callable[..., torch.Tensor]:
+    """The kernel where it can be compiled and gives the right bits; else some 300 operations of torch do its work."""
+    probe = [Stream((1, 2), (3, 4, 5), 1 << 15)]
+    expected = philox.drops(probe, count=1000, device=device)
+    try:
+        from job.philox_kernel import drops
+
+        if torch.equal(drops(probe, count=1000, device=device), expected):
+            return drops
+        why = "it gives other bits"
+    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError) as err:  # no triton, no C compiler
+        why = str(err)
+    logger.warning("dropout masks are made without their kernel, which is slower: %s", why)
+    return philox.drops
 
 
 def _threshold(ratio: float) -> int:
