@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from made_report import FILES, finish_all, report_of, row, stored
 
 from controller.report.document import Report
 from controller.report.write import write_report
-from job.contract.documents import Plan, parse
-from job.store import Keys
+from job.contract.documents import DATA_LIMIT_BYTES, Plan, parse
+from job.store import Keys, open_store
 
 
 @pytest.fixture
@@ -43,6 +44,20 @@ def test_a_store_that_was_moved_gives_the_same_bytes(tmp_path: Path) -> None:
         finish_all(run)
         report_of(run)
     assert [stored(runs[0], name) for name in FILES] == [stored(runs[1], name) for name in FILES]
+
+
+def test_a_copy_of_the_store_alone_gives_the_same_bytes_with_any_two_compared_and_any_size(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "here")
+    finish_all(run)
+    copied = tmp_path / "there" / "runs" / "made" / "main"
+    shutil.copytree(tmp_path / "here" / "runs" / "made" / "main", copied)
+    stores = (run.store, open_store(str(copied)))
+    for store in stores:
+        write_report(store, plan=run.plan, spec_text=run.loaded.text, compared=("C", "K"), markdown_bytes=20_000)
+    first, second = (
+        {name: store.read(Keys.report(name), limit_bytes=DATA_LIMIT_BYTES) for name in FILES} for store in stores
+    )
+    assert first == second
 
 
 @pytest.mark.parametrize(
