@@ -17,15 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import JsonValue
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as dump_tensors
 
 from job.contract.base import Count, Flag, Frozen
-from job.contract.documents import StepRecord, parse, to_json
+from job.contract.documents import StepRecord, parse
 from job.contract.errors import ResultError
 from job.random_state import RandomState
-from job.store.whole_file import explained
+from job.state_folder import StateFolder, damage_explained
 
 if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["Saved", "TrainParts", "read_saved", "write_state"]
-
-_EXTRA = "extra"
 
 
 @dataclass(frozen=True)
@@ -122,35 +117,29 @@ def write_state(
     moments = {
         f"{index}.{name}": tensor for index, state in optimizer["state"].items() for name, tensor in state.items()
     }
-    _write(folder / "adapter.safetensors", _packed(_trained(parts.model)))
-    _write(folder / "optimizer.safetensors", _packed(moments))
-    _write(folder / "random.safetensors", _packed(random.tensors()))
-    _write(folder / "history.jsonl", "".join(record.model_dump_json() + "\n" for record in history).encode())
-    for name, body in extra.items():
-        _write(folder / _EXTRA / name, body)
-    _write(folder / "state.json", to_json(numbers))
+    files = StateFolder(folder)
+    files.write_tensors("adapter", _trained(parts.model))
+    files.write_tensors("optimizer", moments)
+    files.write_tensors("random", random.tensors())
+    files.write_rest(history=history, extra=extra, numbers=numbers)
 
 
 def read_saved(folder: Path) -> Saved:
     """What `write_state` wrote. Raises ResultError when it was written by another engine or version, or is damaged."""
-    numbers = parse(_Numbers, _read(folder / "state.json"), name="state.json")
-    history = _read(folder / "history.jsonl").splitlines()
-    try:
+    files = StateFolder(folder)
+    numbers = parse(_Numbers, files.numbers(), name="state.json")
+    with damage_explained():
         return Saved(
             step=numbers.step,
             evaluated=numbers.evaluated,
-            history=tuple(parse(StepRecord, line, name="history.jsonl") for line in history),
-            extra={path.name: path.read_bytes() for path in sorted((folder / _EXTRA).glob("*"))},
-            adapter=load_tensors(_read(folder / "adapter.safetensors")),
-            optimizer=_optimizer_state(numbers, moments=load_tensors(_read(folder / "optimizer.safetensors"))),
+            history=tuple(files.history()),
+            extra=files.extra(),
+            adapter=files.tensors("adapter"),
+            optimizer=_optimizer_state(numbers, moments=files.tensors("optimizer")),
             scheduler=numbers.scheduler,
             scaler=numbers.scaler,
-            random=RandomState.from_parts(
-                tensors=load_tensors(_read(folder / "random.safetensors")), numbers=numbers.random
-            ),
+            random=RandomState.from_parts(tensors=files.tensors("random"), numbers=numbers.random),
         )
-    except (SafetensorError, KeyError, TypeError, ValueError) as err:
-        raise ResultError(f"the checkpoint's state cannot be read: {type(err).__name__}: {err}") from err
 
 
 def _trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -170,26 +159,8 @@ def _first_difference(parameters: Mapping[str, torch.Tensor], saved: Saved) -> s
     return min(parameters.keys() ^ saved.adapter.keys())
 
 
-def _packed(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    packed: bytes = dump_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    return packed
-
-
 def _as_json(value: Any) -> Any:
     """`value` with its tuples as lists, as JSON has no tuples."""
     if isinstance(value, Mapping):
         return {key: _as_json(item) for key, item in value.items()}
     return [_as_json(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _write(path: Path, body: bytes) -> None:
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(body)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ResultError(f"the checkpoint has no {path.name}") from None
