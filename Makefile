@@ -81,7 +81,7 @@ manifests: chart ## render k8s/ from the chart; HELM=path names another Helm tha
 	.venv/bin/python scripts/plain_manifests.py --helm "$(HELM)"
 
 lock: setup ## write requirements/ again from pyproject.toml; add LOCK_ARGS=--upgrade for newer versions
-	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra demo --extra bench --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCKED) $(LOCK_ARGS) --extra job --extra controller --extra tensorboard --extra mlflow --extra demo --extra bench --extra dev pyproject.toml -o requirements/dev.txt
 	for image in job controller; do \
 	  $(LOCKED) --no-annotate --extra $$image --constraint requirements/dev.txt pyproject.toml -o requirements/$$image.txt || exit; done
 	echo hatchling | $(LOCKED) --no-annotate --constraint requirements/dev.txt - -o requirements/build.txt

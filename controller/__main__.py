@@ -245,6 +245,13 @@ def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", metavar="FOLDER", help="write the event files there, and start nothing")
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    _add_onlook(parser)
+    parser.add_argument("--to", metavar="TOOL", required=True, help="mlflow or mlflow:URI, a tracking server's address")
+    parser.add_argument("--experiment", metavar="NAME", help="of MLflow (default: the sweep's name)")
+
+
 def _add_clean(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -271,6 +278,7 @@ _VERBS: dict[str, _Verb] = {
     "retry": _Verb("retry", "give failed or stopped trials a new start", _add_trial),
     "promote": _Verb("promote", "copy a trial's adapter, with its evidence, to where others take it", _add_promote),
     "tensorboard": _Verb("tensorboard", "show a run in TensorBoard, on this machine alone", _add_tensorboard),
+    "export": _Verb("export", "write the trials of a run to MLflow, each once", _add_export),
     "clean": _Verb("clean", "remove what a run no longer needs, or the whole run", _add_clean),
     "schema": _Verb("plan", "print the JSON Schema of a spec, or of report.json", _add_schema),
 }

@@ -25,7 +25,7 @@ from tensorboard.plugins.hparams.api_pb2 import (
 )
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-from controller.exports.values import Value
+from controller.exports.values import Value, scalars_of
 from job.contract.documents import EvaluationRecord, StepRecord
 
 __all__ = ["experiment_events", "session_events"]
@@ -68,7 +68,7 @@ def session_events(
                 start.hparams[path].number_value = value
         yield _told(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start), at=began)
     for record in records:
-        for tag, number in _scalars(record):
+        for tag, number in scalars_of(record):
             value = Summary.Value(tag=tag, simple_value=number)
             yield Event(wall_time=ended.timestamp(), step=record.step, summary=Summary(value=[value]))
     if values:
@@ -82,16 +82,6 @@ def _parameter(path: str, found: Sequence[Value]) -> HParamInfo:
     info = HParamInfo(name=path, type=DATA_TYPE_FLOAT64 if numeric else DATA_TYPE_STRING)
     info.domain_discrete.extend(sorted(set(found), key=lambda value: (isinstance(value, str), value)))
     return info
-
-
-def _scalars(record: StepRecord | EvaluationRecord) -> Iterator[tuple[str, float]]:
-    if isinstance(record, EvaluationRecord):
-        yield from ((f"{record.split}/{name}", value.mean) for name, value in record.metrics.items())
-        return
-    yield "train/loss", record.loss
-    yield "train/learning_rate", record.learning_rate
-    if record.grad_norm is not None:
-        yield "train/grad_norm", record.grad_norm
 
 
 def _told(tag: str, told: HParamsPluginData, *, at: datetime) -> Event:

@@ -1,16 +1,25 @@
-"""What other tools call parameters: the varied values of a trial, with numbers as numbers. Pure."""
+"""What other tools call parameters and scalars of a trial, with numbers as numbers. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from controller.report.setup import values_of
 from controller.spec.model import SweepSpec
 from job.contract.config import PlannedTrial
+from job.contract.documents import EvaluationRecord, StepRecord
 
-__all__ = ["Value", "trial_name", "varied_values"]
+__all__ = ["Scalar", "Value", "scalars_of", "trial_name", "varied_values"]
 
 Value = float | str
+
+
+class Scalar(NamedTuple):
+    """A number under the name that it has in other tools."""
+
+    tag: str
+    value: float
 
 
 def varied_values(trials: Iterable[PlannedTrial], spec: SweepSpec) -> dict[str, dict[str, Value]]:
@@ -30,6 +39,17 @@ def trial_name(trial: PlannedTrial) -> str:
     """What a trial is called in lists of other tools, fit for a folder: `A-seed0-0123456789ab`."""
     seed = "" if trial.seed is None else f"-seed{trial.seed}"
     return f"{trial.letter}{seed}-{trial.trial_id}"
+
+
+def scalars_of(record: StepRecord | EvaluationRecord) -> Iterator[Scalar]:
+    """What a record measured."""
+    if isinstance(record, EvaluationRecord):
+        yield from (Scalar(f"{record.split}/{name}", value.mean) for name, value in record.metrics.items())
+        return
+    yield Scalar("train/loss", record.loss)
+    yield Scalar("train/learning_rate", record.learning_rate)
+    if record.grad_norm is not None:
+        yield Scalar("train/grad_norm", record.grad_norm)
 
 
 def _all_numbers(texts: Iterable[str]) -> bool:
