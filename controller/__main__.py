@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from controller.interrupts import ending
 from controller.logs import configure_logging
 from controller.program import default_backend, program
 from controller.streams import deliver_failure, give_up_stdout, prepare_streams, tell
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SweepError as err:
         return _failed(arguments, err.exit_code, str(err))
     except KeyboardInterrupt:
-        return _failed(arguments, ExitCode.INTERRUPTED, "interrupted")
+        with ending():
+            return _failed(arguments, ExitCode.INTERRUPTED, "interrupted")
     except BrokenPipeError:
         give_up_stdout()  # whoever read it, such as `head`, has seen enough
         return int(ExitCode.DONE)

@@ -13,10 +13,23 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Literal
 
-__all__ = ["Interrupts", "Wish"]
+__all__ = ["Interrupts", "Wish", "ending"]
 
 Wish = Literal["stop", "interrupt"]
 _SLICE_S = 0.1  # sleep goes on after a signal (PEP 475), so it is cut into pieces that a person does not notice
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Inside, a process says its last words, whatever is pressed. Afterwards Ctrl-C ends it without a word.
+
+    What follows is the interpreter's own end, where another KeyboardInterrupt would be a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Interrupts:

@@ -127,3 +127,24 @@ def test_an_interrupted_run_says_so_in_json_too(sandbox: Sandbox) -> None:
 
 def test_the_version_is_the_package_s(sandbox: Sandbox) -> None:
     assert sandbox.verb("--version").stdout == f"lorasweep {version('lorasweep')}\n"
+
+
+PRESSED_AT_THE_END = """
+import atexit, os, signal, sys
+from controller import __main__
+
+def interrupted(arguments):
+    raise KeyboardInterrupt
+
+__main__._function = lambda verb: interrupted
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.exit(__main__.main(["schema"]))
+"""
+
+
+def test_ctrl_c_while_an_interrupted_command_ends_is_no_traceback() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PRESSED_AT_THE_END], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.stderr == "lorasweep schema: interrupted\n"
+    assert ended.returncode == -signal.SIGINT
