@@ -258,6 +258,9 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--all", action="store_true", help="remove the whole run, results and all")
+    parser.add_argument(
+        "--keep-runs", type=int, metavar="N", help="remove runs of the sweep, but the newest N and what nights need"
+    )
 
 
 _PAUSE = "start no further trial of a run until `resume`; what runs, or waits in a cluster, goes on to its end"

@@ -12,13 +12,15 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, start_http_server
 
-from controller.reconcile import Watcher
+from controller.reconcile import Conclusion, Watcher
+from controller.regression.document import Status
 from controller.states import Situation, TrialStatus
 from job.contract.errors import FAILURE_REASONS, PreflightError, TransientError, TrialState
 
 __all__ = ["Metrics"]
 
 _STATES: tuple[TrialState, ...] = get_args(TrialState)
+_JUDGED: tuple[Status, ...] = get_args(Status)
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 
 
@@ -31,6 +33,8 @@ class Metrics(Watcher):
         labels = {"sweep": sweep, "run": run}
         self._trials = _gauge(self.registry, "lorasweep_trials", "Trials by state.", "state", labels)
         self._failures = _gauge(self.registry, "lorasweep_failed_trials", "Failed trials by reason.", "reason", labels)
+        text = "1 for how the run stands beside earlier ones, once it is judged."
+        self._regression = _gauge(self.registry, "lorasweep_regression", text, "status", labels)
         self._requests = Counter(
             "lorasweep_api_requests",
             "Requests to the Kubernetes API by verb, resource and status; status 0: no answer.",
@@ -57,6 +61,11 @@ class Metrics(Watcher):
         reasons = Counts(status.reason for status in statuses.values() if status.state == "failed")
         for reason in FAILURE_REASONS:
             self._failures(reason).set(reasons[reason])
+
+    def concluded(self, conclusion: Conclusion) -> None:
+        if conclusion.regression is not None:
+            for status in _JUDGED:
+                self._regression(status).set(status == conclusion.regression)
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         del error, since

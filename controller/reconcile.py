@@ -18,6 +18,7 @@ from controller.interrupts import Wish
 from controller.ledger import Ledger
 from controller.ledger_reader import LedgerReader
 from controller.names import Naming
+from controller.regression.document import Status
 from controller.states import Limits, Situation, TrialStatus, states
 from job.contract.config import Request
 from job.contract.documents import Failure, Plan, SubmissionEnd, to_json
@@ -44,6 +45,8 @@ class Conclusion(NamedTuple):
     """Where the report is."""
     leading: str
     """The configuration that is ranked first, with its objective, in a few words; empty where none is."""
+    regression: Status | None = None
+    """How the run stands beside earlier ones; None where that was not asked."""
 
 
 class Watcher:

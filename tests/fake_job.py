@@ -7,7 +7,8 @@ attempt that writes progress, ok in a later one), `eat` (memory, until it is kil
 `complain` (of its store, until SIGTERM), `deaf` (ignores SIGTERM), `kill` (SIGKILL to itself), `nothing` (exit 0
 without a result), `stumble` (publishes, and then exit 1), `children` (leaves a process behind, then as ok), `gate`
 (waits for FAKE_JOB_GATE), or a number: that exit code. What the store refuses is an exit code as in the job, and what
-it does not answer is asked again. FAKE_JOB_PATIENCE_S is the end of every wait for a signal or a file.
+it does not answer is asked again. FAKE_JOB_PATIENCE_S is the end of every wait
+for a signal or a file. With FAKE_JOB_SCORES=drawn the scores are those of fake_sweep.drawn_scores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from fake_sweep import publish
+from fake_sweep import drawn_scores, publish
 
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import Progress, parse, to_json
@@ -86,7 +87,11 @@ def _do(word: str, trial: PlannedTrial, *, store: Store, attempt: str) -> int:
     if word in _ACTS:
         _ACTS[word]()
     rouge = 0.1 + 0.05 * ord(trial.letter[0]) % 0.5
-    with_patience(lambda: publish(store, trial, attempt, rouge=rouge), stop=_NOBODY_STOPS)
+    if os.environ.get("FAKE_JOB_SCORES") == "drawn":
+        scores, at = drawn_scores(trial), datetime.now(UTC)
+        with_patience(lambda: publish(store, trial, attempt, scores=scores, at=at), stop=_NOBODY_STOPS)
+    else:
+        with_patience(lambda: publish(store, trial, attempt, rouge=rouge), stop=_NOBODY_STOPS)
     return 1 if word == "stumble" else 0
 
 

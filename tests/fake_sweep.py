@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from job.contract.base import sha256_hex
@@ -125,26 +127,44 @@ def publish(
     attempt: str,
     *,
     rouge: float = 0.25,
+    scores: Sequence[float] | None = None,
+    at: datetime = NOW,
     files: Mapping[str, bytes] | None = None,
 ) -> bool:
-    """What a job does at its end: files, manifest, result. False when another attempt's result is there."""
+    """What a job does at its end: files, manifest, result. False when another attempt's result is there.
+
+    `scores` are those of the rows; of two by default.
+    """
     listed = []
-    for path, body in (files or _files(trial, attempt, rouge)).items():
+    of_rows = (rouge, rouge + 0.01) if scores is None else tuple(scores)
+    for path, body in (files or _files(trial, attempt, of_rows)).items():
         store.put(Keys.attempt_file(trial.trial_id, attempt, path), body)
         listed.append(ManifestFile(path=path, size_bytes=len(body), sha256=sha256_hex(body)))
     manifest = to_json(Manifest(trial_id=trial.trial_id, attempt=attempt, files=tuple(listed)))
     key = Keys.manifest(trial.trial_id, attempt)
     store.put(key, manifest)
     reference = ManifestReference(key=key, size_bytes=len(manifest), sha256=sha256_hex(manifest))
-    result = result_of(trial, attempt, rouge=rouge, manifest=reference)
+    result = result_of(trial, attempt, rouge=rouge, manifest=reference).model_copy(update={"finished_at": at})
     return store.put_once(Keys.result(trial.trial_id), to_json(result))
 
 
-def _files(trial: PlannedTrial, attempt: str, rouge: float) -> dict[str, bytes]:
-    """Two rows a split, and two steps."""
-    columns = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), (rouge, rouge + 0.01))
-    columns |= {"completion_nll": (4.0, 6.0), "target_tokens": (2.0, 3.0), "generated_tokens": (5.0, 7.0)}
-    split = SplitScores(example_ids=("r1", "r2"), metrics=columns)
+def drawn_scores(trial: PlannedTrial) -> tuple[float, ...]:
+    """Of thirty rows: about 0.3, less what a prompt says after `minus`, and 0.2 less where it asks for no summary."""
+    prompt = "" if trial.config.prompt is None else trial.config.prompt.prompt
+    said = re.search(r"minus ([0-9.]+)", prompt)
+    mean = 0.3 - (float(said[1]) if said else 0.0) - (0.0 if "ummar" in prompt else 0.2)
+    rows, own = random.Random(7), random.Random(f"{trial.seed} {trial.label}")  # noqa: S311  (scores, not secrets)
+    whole = own.gauss(mean, 0.004)
+    return tuple(min(max(whole + rows.gauss(0, 0.03) + own.gauss(0, 0.03), 0.0), 1.0) for _ in range(30))
+
+
+def _files(trial: PlannedTrial, attempt: str, scores: tuple[float, ...]) -> dict[str, bytes]:
+    """Scores of a few rows for each split, and two steps."""
+    columns = dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), scores)
+    tokens = tuple(float(2 + at % 5) for at in range(len(scores)))
+    columns |= {"completion_nll": tuple(2 * count for count in tokens), "target_tokens": tokens}
+    columns |= {"generated_tokens": tuple(3 + count for count in tokens)}
+    split = SplitScores(example_ids=tuple(f"r{at + 1}" for at in range(len(scores))), metrics=columns)
     steps = [StepRecord(step=step, loss=2.0 / step, learning_rate=1e-4, grad_norm=1.0, tokens=50) for step in (1, 2)]
     texts = [
         Prediction(example_id=row, split=name, step=4, text="They meet.", token_ids=(1, 2), ended="eos")

@@ -26,10 +26,11 @@ def main() -> int:
     parser.add_argument("spec", type=Path)
     parser.add_argument("store")
     parser.add_argument("--output", default="text")
+    parser.add_argument("--run")
     arguments = parser.parse_args()
     try:
         loaded = load_spec(arguments.spec)
-        naming = naming_of(loaded.spec, store=arguments.store, run=None)
+        naming = naming_of(loaded.spec, store=arguments.store, run=arguments.run)
         site = LocalSite(naming.run_uri, environ=os.environ, now=lambda: datetime.now(UTC), command=COMMAND)
         return SweepRun(loaded, naming, site, Interrupts(), output=arguments.output).whole()
     except SweepError as err:

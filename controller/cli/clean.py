@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from controller.cli.errand import Errand
+from controller.cli.keep_runs import run_keep_runs
 from controller.cli.target import Target, find_run, open_found, situation_of
 from controller.foreign import foreign_names
 from controller.leftovers import Leftover, leftovers, whole_run
@@ -29,6 +30,8 @@ _LISTED = 20
 
 def run_clean(args: argparse.Namespace) -> int:
     """List what can go, ask, remove it. Raises TransientError while a controller or a process works on the run."""
+    if args.keep_runs is not None:
+        return run_keep_runs(args)
     errand = Errand("clean", ("--all" if args.all else None,))
     run = find_run(args.target, store=args.store, run=args.run, errand=errand)
     uri = run.naming.run_uri

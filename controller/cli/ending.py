@@ -9,6 +9,7 @@ from typing import Literal
 
 from controller.names import Naming
 from controller.reconcile import Conclusion, Outcome
+from controller.regression.document import Status
 from controller.remedies import remedies
 from controller.report.document import Report
 from controller.report.numbers import plus_minus
@@ -64,11 +65,15 @@ def as_reported(statuses: Mapping[str, TrialStatus], report: Report) -> dict[str
 
 def conclusion_of(outcome: Outcome, report: Report, *, naming: Naming) -> Conclusion:
     """What is told of a finished run in one sentence."""
-    return Conclusion(outcome.statuses, report=_place(naming), leading=_leading(report))
+    return Conclusion(outcome.statuses, report=_place(naming), leading=_leading(report), regression=_regression(report))
 
 
 def _place(naming: Naming) -> str:
     return f"{naming.run_uri}/{Keys.report('report.html')}"
+
+
+def _regression(report: Report) -> Status | None:
+    return None if report.regression is None else report.regression.status
 
 
 def _leading(report: Report) -> str:

@@ -114,7 +114,7 @@ def _counts(spec: SweepSpec, plan: Plan | None) -> dict[str, object]:
 def _counted(spec: SweepSpec, plan: Plan | None) -> str:
     total = count(spec) if plan is None else len(plan.trials)
     most = "at most " if plan is None else ""
-    trials = f"{most}{total:,} trial{'' if total == 1 else 's'}, {len(spec.vary.seeds):,} of each trained configuration"
+    trials = f"{most}{total:,} trial{'' if total == 1 else 's'}, {spec.vary.seed_count:,} of each trained configuration"
     if plan is None or not plan.duplicates:
         return trials
     more = len(plan.duplicates) - _NAMED_DUPLICATES

@@ -34,6 +34,7 @@ from controller.planning.reuse import earlier_adapters
 from controller.program import program
 from controller.provenance import provenance_of
 from controller.reconcile import Clock, Controller, Outcome, Watcher, reconcile
+from controller.regression.more import continued, note_widened, widened
 from controller.site import Site
 from controller.spec.file import LoadedSpec, load_spec
 from controller.spec.warnings import slot_warnings
@@ -124,30 +125,45 @@ class SweepRun:
         with self.site.led():
             store = open_store(self.naming.run_uri)
             _check_store(store)
-            plan = open_plan(
-                store,
-                self.loaded,
-                run=self.naming.run,
-                repin=self.repin,
-                place=place_of(self.site.kind, gpus=self.loaded.spec.execution.gpus),
-                now=_now,
-            )
-            reader = LedgerReader(store, plan)
-            if self._is_open(plan, reader):
-                check_pins(plan, self.loaded)
-            job = os.environ.get(_JOB_UID) or None
-            resumed = want_running(store, spec_sha256=plan.spec_sha256, now=_now(), begun_by=job)
-            display = display_on_stderr(self.naming.run_uri)
-            if resumed:
-                display.say("the run was paused; it goes on")
-            watcher = Watchers((display, *self.watchers, *self.site.watchers(self.loaded.spec.objective)))
-            try:
-                outcome = self._reconcile(plan, store=store, reader=reader, display=display, watcher=watcher)
-            except PlaceEndingError as err:
-                raise self._part_reported(err, plan=plan, store=store) from err
-            finally:
-                display.close()
-            return self._finish(outcome, plan=plan, store=store, watcher=watcher)
+            run = replace(self, loaded=continued(store, self.loaded))
+            plan = run._planned(store)
+            code = run._pursued(store, plan)
+            if code is not None:
+                return code
+            wide = replace(run, loaded=widened(run.loaded, run=self.naming.run), repin=False)
+            plan = wide._planned(store)
+            note_widened(store, self.loaded, wide.loaded)
+            tell(f"a regression is suspected: {len(plan.trials)} trials with more seeds will decide\n")
+            return wide._pursued(store, plan) or int(ExitCode.DONE)
+
+    def _planned(self, store: Store) -> Plan:
+        return open_plan(
+            store,
+            self.loaded,
+            run=self.naming.run,
+            repin=self.repin,
+            place=place_of(self.site.kind, gpus=self.loaded.spec.execution.gpus),
+            now=_now,
+        )
+
+    def _pursued(self, store: Store, plan: Plan) -> int | None:
+        """The exit code of the plan, once it is settled or left; None where a suspicion asks for more seeds."""
+        reader = LedgerReader(store, plan)
+        if self._is_open(plan, reader):
+            check_pins(plan, self.loaded)
+        job = os.environ.get(_JOB_UID) or None
+        resumed = want_running(store, spec_sha256=plan.spec_sha256, now=_now(), begun_by=job)
+        display = display_on_stderr(self.naming.run_uri)
+        if resumed:
+            display.say("the run was paused; it goes on")
+        watcher = Watchers((display, *self.watchers, *self.site.watchers(self.loaded.spec.objective)))
+        try:
+            outcome = self._reconcile(plan, store=store, reader=reader, display=display, watcher=watcher)
+        except PlaceEndingError as err:
+            raise self._part_reported(err, plan=plan, store=store) from err
+        finally:
+            display.close()
+        return self._finish(outcome, plan=plan, store=store, watcher=watcher)
 
     def _is_open(self, plan: Plan, reader: LedgerReader) -> bool:
         """Whether a trial has neither a result nor failed for good, so that a process may start."""
@@ -198,17 +214,21 @@ class SweepRun:
 
         return make_request
 
-    def _finish(self, outcome: Outcome, *, plan: Plan, store: Store, watcher: Watcher) -> int:
+    def _finish(self, outcome: Outcome, *, plan: Plan, store: Store, watcher: Watcher) -> int | None:
         if outcome.kind != "settled":
             return self._leave(outcome)
         # jinja2 and numpy cost a third of a second, which a person would wait for before the first line of progress.
         from controller.cli.ending import as_reported, conclusion_of, write_outcome
+        from controller.cli.paging import page
         from controller.report.write import write_report
 
         report = write_report(store, plan=plan, spec_text=self.loaded.text)
+        if report.regression is not None and report.regression.status == "suspicion":
+            return None
         outcome = replace(outcome, statuses=as_reported(outcome.statuses, report))
         watcher.concluded(conclusion_of(outcome, report, naming=self.naming))
         write_outcome(outcome, report, plan=plan, naming=self.naming, output=self.output)
+        page(report.regression, spec=self.loaded.spec, store=store, sleep=self.interrupts.sleep)
         succeeded = all(status.state == "succeeded" for status in outcome.statuses.values())
         regressed = report.regression is not None and report.regression.status == "regression"
         return int(ExitCode.DONE if succeeded and not regressed else ExitCode.FINISHED_WITH_FAILURES)

@@ -13,6 +13,7 @@ from controller.cli.errand import Errand, run_command, run_of_changed_spec
 from controller.cli.limits import limits_of
 from controller.ledger_reader import LedgerReader
 from controller.names import Naming
+from controller.regression.more import continued
 from controller.spec.file import LoadedSpec, load_spec, parse_spec
 from controller.spec.model import SweepSpec
 from controller.states import Situation
@@ -102,8 +103,10 @@ def open_target(target: str, *, store: str | None, run: str | None, errand: Erra
 def open_found(found: Found) -> Target:
     """The run with its plan and spec. Raises DamagedError for a damaged plan, NotFoundError when there is none."""
     if found.loaded is not None:
-        plan = read_stored(found.store, Plan, Keys.plan(found.loaded.sha256))
-        return Target(found.naming, found.store, plan, found.loaded, found.begin)
+        # A suspicion may have added seeds since; what the run does is then in its widened spec.
+        loaded = continued(found.store, found.loaded)
+        plan = read_stored(found.store, Plan, Keys.plan(loaded.sha256))
+        return Target(found.naming, found.store, plan, loaded, found.begin)
     plan = _newest_plan(found)
     key = Keys.spec(plan.spec_sha256)
     text = found.store.read(key, limit_bytes=DATA_LIMIT_BYTES)

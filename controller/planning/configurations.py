@@ -46,7 +46,7 @@ def count(spec: SweepSpec) -> int:
     configured = (points if _has_product(vary) else 0) + len(vary.trials)
     zero_shot = len(baseline_prompts(spec)) if "zero-shot" in vary.baselines else 0
     leads = sum(name != "zero-shot" for name in vary.baselines)
-    return configured * len(vary.seeds) + zero_shot + leads
+    return configured * vary.seed_count + zero_shot + leads
 
 
 def baseline_prompts(spec: SweepSpec) -> tuple[str, ...]:

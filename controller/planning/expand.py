@@ -7,6 +7,7 @@ from string import ascii_uppercase
 from typing import NamedTuple
 
 from controller.planning.configurations import LIMIT_TRIALS, Configuration, baseline_prompts, configurations, count
+from controller.planning.seeds import seeds_of
 from controller.spec.model import SweepSpec
 from controller.spec.warnings import warnings_of
 from job.contract.config import (
@@ -49,8 +50,8 @@ class _Named(NamedTuple):
     seeds: tuple[int | None, ...]
 
 
-def expand(spec: SweepSpec, pins: Pins) -> Expansion:
-    """The trials that the spec asks for, each once.
+def expand(spec: SweepSpec, pins: Pins, *, run: str = "main") -> Expansion:
+    """The trials that the spec asks for in the run of that name, each once.
 
     Raises SpecError when there would be more than LIMIT_TRIALS, or when the parts of one do not fit together.
     """
@@ -60,7 +61,7 @@ def expand(spec: SweepSpec, pins: Pins) -> Expansion:
     trials: list[PlannedTrial] = []
     duplicates: list[str] = []
     known: set[str] = set()
-    for named in _every(spec, pins):
+    for named in _every(spec, pins, seeds_of(spec.vary, run=run)):
         first = _planned(named, named.seeds[0], letter=letter(len(known)))
         if first.config_id in known:
             duplicates.append(named.label)
@@ -81,7 +82,7 @@ def letter(index: int) -> str:
     return text
 
 
-def _every(spec: SweepSpec, pins: Pins) -> Iterator[_Named]:
+def _every(spec: SweepSpec, pins: Pins, seeds: tuple[int, ...]) -> Iterator[_Named]:
     model = ModelOptions(
         digest=pins.model.digest,
         dtype=spec.model.dtype,
@@ -98,12 +99,18 @@ def _every(spec: SweepSpec, pins: Pins) -> Iterator[_Named]:
     )
     scored = EvaluationOptions(metrics=spec.trial.evaluation.metrics, final_splits=spec.trial.evaluation.final_splits)
     for configuration in configurations(spec):
-        yield _trained(spec, configuration, model=model, rows=rows, scored=scored)
+        yield _trained(spec, configuration, seeds, model=model, rows=rows, scored=scored)
     yield from _baselines(spec, model=model, rows=rows, scored=scored)
 
 
 def _trained(
-    spec: SweepSpec, configuration: Configuration, *, model: ModelOptions, rows: DataOptions, scored: EvaluationOptions
+    spec: SweepSpec,
+    configuration: Configuration,
+    seeds: tuple[int, ...],
+    *,
+    model: ModelOptions,
+    rows: DataOptions,
+    scored: EvaluationOptions,
 ) -> _Named:
     config = TrialConfig(
         model=model,
@@ -113,9 +120,9 @@ def _trained(
         training=configuration.training,
         generation=configuration.generation,
         evaluation=scored,
-        seed=spec.vary.seeds[0],
+        seed=seeds[0],
     )
-    return _Named(configuration.label, configuration.prompt_name, config, spec.vary.seeds)
+    return _Named(configuration.label, configuration.prompt_name, config, seeds)
 
 
 def _baselines(

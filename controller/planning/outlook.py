@@ -175,7 +175,7 @@ def _counts(spec: SweepSpec, plan: Plan, states: Sequence[TrialOutlookState]) ->
     trained = [trial for trial in plan.trials if trial.kind == "lora"]
     return Counts(
         configurations=len({trial.config_id for trial in trained}),
-        seeds=len(spec.vary.seeds),
+        seeds=spec.vary.seed_count,
         trained=len(trained),
         baselines=len(plan.trials) - len(trained),
         jobs=len(plan.groups),

@@ -45,7 +45,7 @@ def make_plan(
     Raises SpecError for too many trials, and for one whose request is too large.
     """
     spec = loaded.spec
-    expansion = expand(spec, pins)
+    expansion = expand(spec, pins, run=run)
     packing = Packing(
         trials_per_job=spec.execution.trials_per_job or place.trials_per_job,
         packed=_packs(spec),

@@ -33,7 +33,7 @@ def setup_of(collected: Collected) -> Setup:
         shared=_shared(plan.trials, spec),
         varied=tuple(_varied(spec)),
         floors={} if spec.regression is None else dict(spec.regression.floors),
-        seeds=spec.vary.seeds,
+        seeds=tuple(dict.fromkeys(trial.seed for trial in plan.trials if trial.seed is not None)),
     )
 
 

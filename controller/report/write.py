@@ -94,7 +94,7 @@ def make_report(
     report = build_report(replace(collected, notes=notes), ranking, examples=shown)
     tree = parse_yaml(spec_text, name=Keys.spec(plan.spec_sha256)).value
     takeaways = takeaways_of(report, collected, tree if isinstance(tree, dict) else {})
-    regression = judged_again(store, collected, examples, objective=objective_of(spec), stage=stage_of(store, plan))
+    regression = judged_again(store, collected, examples, objective=objective_of(spec), stage=stage_of(store, plan, spec.regression))
     return report.model_copy(update={"regression": regression, "takeaways": takeaways})
 
 

@@ -214,6 +214,10 @@ class Regression(Frozen):
     """Metric to how much worse than the reference is still fine; 0 for the objective's where it is not named."""
     floors: dict[Text, Number] = Field(default_factory=dict)
     """Metric to the worst value that passes."""
+    more_seeds: Count | None = None
+    """Seeds that a suspicion adds to each configuration before it decides; null: as many as there are; 0: none."""
+    webhook: Text | None = None
+    """URL that a regression is POSTed to; one that is a secret belongs into LORASWEEP_REGRESSION_WEBHOOK instead."""
 
 
 class SweepSpec(Frozen):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from controller.planning.configurations import LIMIT_TRIALS, check_lengths, configurations, count
+from controller.regression.webhook_url import webhook_refusal
 from controller.spec.errors import Problem, dotted, quoted
-from controller.spec.model import SweepSpec
+from controller.spec.model import Regression, SweepSpec
 from controller.spec.yaml_tree import Path
 from job.contract.errors import SpecError
 from job.contract.metric_names import ALWAYS, DIRECTIONS, names_of
@@ -14,6 +16,8 @@ from job.contract.template import template_fields
 from job.store.address import SOURCE, refusal
 
 __all__ = ["broken_rules"]
+
+_RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 
 def broken_rules(spec: SweepSpec) -> Iterator[Problem]:
@@ -110,12 +114,22 @@ def _of_metrics(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem(("objective", "direction"), f"{quoted(objective.direction)}: {objective.metric} is to {right}")
     if spec.regression is None:
         return
+    yield from _of_regression(spec.regression)
     for field, limits in (("drops", spec.regression.drops), ("floors", spec.regression.floors)):
         for name in limits:
             if name not in ranked:
                 known = f"must be one of {', '.join(ranked)}"
                 described = " (it describes, and has no better end)" if name in ALWAYS else ""
                 yield Problem(("regression", field, name), f"{quoted(name)}: {known}{described}")
+
+
+def _of_regression(asked: Regression) -> Iterator[Problem]:
+    for field in ("reference", "anchor"):
+        named = getattr(asked, field)
+        if isinstance(named, str) and not _RUN.fullmatch(named):
+            yield Problem(("regression", field), f"{quoted(named)}: is no run's name; letters, digits, . _ and -")
+    if asked.webhook is not None and (wrong := webhook_refusal(asked.webhook)):
+        yield Problem(("regression", "webhook"), f"the URL {wrong}")
 
 
 def _of_count(spec: SweepSpec) -> Iterator[Problem]:

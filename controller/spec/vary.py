@@ -71,8 +71,15 @@ class Vary(Frozen):
     """Single configurations, added as written after all others."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """Every trained configuration runs once with each."""
+    rotating_seeds: Positive | None = None
+    """So many seeds in the place of `seeds`, derived from the name of the run: other ones each night."""
     baselines: tuple[Annotated[str, Field(pattern=r"^(zero-shot|lead-[1-9][0-9]?)$")], ...] = ("zero-shot",)
     """`zero-shot`: the base model, once per prompt in use; `lead-3`: the first three lines of the input, once."""
+
+    @property
+    def seed_count(self) -> int:
+        """How many seeds each trained configuration runs with."""
+        return self.rotating_seeds or len(self.seeds)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -126,6 +126,9 @@ def _of_listed_trials(vary: Mapped, *, product: list[str]) -> Iterator[Problem]:
 
 
 def _of_repeats(vary: Mapped) -> Iterator[Problem]:
+    if "seeds" in vary and vary.get("rotating_seeds") is not None:
+        wrong = "derives seeds from the run's name, and vary.seeds lists them; keep one of the two"
+        yield Problem(("vary", "rotating_seeds"), wrong)
     for name in ("seeds", "baselines"):
         seen: set[str] = set()
         for index, value in enumerate(_list(vary.get(name))):

@@ -28,6 +28,7 @@ __all__ = [
     "ManifestFile",
     "ManifestReference",
     "MetricValue",
+    "MoreSeeds",
     "Plan",
     "Prediction",
     "Progress",
@@ -133,6 +134,14 @@ class Control(Frozen):
     """When the newest pause ended: what waits in a cluster began to wait anew then."""
     begun_by: Text | None = None
     """The Kubernetes Job of the newest `run`: another pod of the same Job goes on with the wishes as they are."""
+
+
+class MoreSeeds(Frozen):
+    """That the run of a spec goes on with a widened one, as a suspicion of a regression added seeds; put once."""
+
+    schema_version: Literal[1] = 1
+    spec_sha256: Sha256
+    """Of the widened spec."""
 
 
 class Retry(Frozen):

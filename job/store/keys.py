@@ -21,8 +21,9 @@ _TRIAL = (
     rf"|attempts/{_NAME}/{_ATTEMPT}|checkpoints/{_NAME}/step-[0-9]{{6,}}/.+)"
 )
 _OURS = re.compile(
-    rf"control\.json|(plans|more)/[0-9a-f]{{64}}\.json|specs/[0-9a-f]{{64}}\.yaml|examples/[0-9a-f]{{12}}\.jsonl"
-    rf"|submissions/{_NAME}\.json|report/(report\.[a-z]+|junit\.xml|verified\.json|regression\.json)"
+    rf"control\.json|removing\.json|(plans|more)/[0-9a-f]{{64}}\.json|specs/[0-9a-f]{{64}}\.yaml"
+    rf"|examples/[0-9a-f]{{12}}\.jsonl"
+    rf"|submissions/{_NAME}\.json|report/(report\.[a-z]+|junit\.xml|verified\.json|regression\.json|webhook\.json)"
     rf"|preflight/(kept|[0-9a-f]+)"
     rf"|trials/[0-9a-f]{{12}}/{_TRIAL}"
 )
@@ -71,6 +72,7 @@ class Keys:
     SUBMISSIONS = "submissions/"
     REPORT = "report/"
     MORE = "more/"
+    REMOVING = "removing.json"
 
     @staticmethod
     def spec(spec_sha256: str) -> str:

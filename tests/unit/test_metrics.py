@@ -11,6 +11,7 @@ from fake_world import World
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller.metrics import Metrics
+from controller.reconcile import Conclusion
 from controller.states import Situation, TrialStatus, states
 from job.contract.errors import PreflightError
 
@@ -80,6 +81,14 @@ def test_requests_looks_and_the_build_are_told(metrics: Metrics, page: str) -> N
     assert seen["lorasweep_api_requests_total{resource=pods,status=0,verb=watch}"] == 1
     assert seen["lorasweep_reconcile_duration_seconds_count{}"] == 1
     assert any(name.startswith("lorasweep_build_info{git_commit=0123abc,") for name in seen)
+
+
+def test_how_the_run_stands_beside_earlier_ones_is_told_once_it_is_judged(metrics: Metrics, page: str) -> None:
+    metrics.concluded(Conclusion({}, report="", leading=""))
+    assert not [name for name in read(page) if name.startswith("lorasweep_regression")]
+    metrics.concluded(Conclusion({}, report="", leading="", regression="regression"))
+    assert read(page)["lorasweep_regression{run=main,status=regression,sweep=demo}"] == 1
+    assert read(page)["lorasweep_regression{run=main,status=ok,sweep=demo}"] == 0
 
 
 def test_a_port_that_is_taken_is_refused_with_the_option_to_change(metrics: Metrics, page: str) -> None:

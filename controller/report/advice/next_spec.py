@@ -105,7 +105,7 @@ def _without(tree: dict[str, TreeValue], path: Path) -> dict[str, TreeValue]:
 
 def _next_sweep(found: _Written, collected: Collected) -> NextSweep:
     plan = collected.plan
-    wanted = expand(found.spec, Pins(model=plan.model, data=plan.data)).trials
+    wanted = expand(found.spec, Pins(model=plan.model, data=plan.data), run=plan.run).trials
     known = {trial.trial_id for trial in plan.trials}
     adapters = {trial.adapter_id for trial in plan.trials}
     needed = {trial.adapter_id for trial in wanted if trial.adapter_id is not None}
