@@ -17,8 +17,8 @@ STANDINGS = {"tied": "tied at the top", "worse": "shown worse", "baseline": "bas
 TRADEOFFS_LEGEND = (
     "Needs are of one adapter: device-seconds of training (mean of the seeds), the largest peak, the published file. "
     "An adapter that another trial trained counts with the seconds of that trial, and baselines train nothing. The "
-    "front has those that no other is at least as good as, by its mean, while it needs less; 5 % less time or memory "
-    "is not counted as less."
+    "front has those that no other is at least as good as, by its mean, while it needs less; "
+    "5\N{NO-BREAK SPACE}% less time or memory is not counted as less."
 )
 
 

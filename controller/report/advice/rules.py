@@ -110,7 +110,7 @@ def _loss_still_falling(report: Report, collected: Collected, tree: Spec) -> Ite
     said = (
         f"The {what} of {best} still fell at the end: from {written_number(falling.before)} at step "
         f"{falling.from_step:,} to {written_number(falling.after)} at step {falling.to_step:,}, "
-        f"{falling.share:.0%} of its whole fall"
+        f"{100 * falling.share:.0f} % of its whole fall"
     )
     path = _length_path(collected)
     if f"training.{path[-1]}" in collected.spec.vary.paths:
