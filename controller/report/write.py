@@ -8,9 +8,9 @@ from pathlib import Path
 
 from controller.attempt_files import read_predictions
 from controller.collect import collect, read_examples
-from controller.report.advice.takeaways import takeaways_of
 from controller.regression.judge import judged_again
 from controller.regression.more import stage_of
+from controller.report.advice.takeaways import takeaways_of
 from controller.report.cases import suites_of
 from controller.report.content import build_report, objective_of
 from controller.report.document import Objective, Report
@@ -92,9 +92,11 @@ def make_report(
         # The texts are an illustration; the numbers stand without them.
         notes = (*notes, f"No examples are shown: {err}")
     report = build_report(replace(collected, notes=notes), ranking, examples=shown)
+    regression = judged_again(
+        store, collected, examples, objective=objective_of(spec), stage=stage_of(store, plan, spec.regression)
+    )
     tree = parse_yaml(spec_text, name=Keys.spec(plan.spec_sha256)).value
     takeaways = takeaways_of(report, collected, tree if isinstance(tree, dict) else {})
-    regression = judged_again(store, collected, examples, objective=objective_of(spec), stage=stage_of(store, plan, spec.regression))
     return report.model_copy(update={"regression": regression, "takeaways": takeaways})
 
 
