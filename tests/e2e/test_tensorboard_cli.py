@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import pytest
 from made import GRID, MadeRun, made_run
 from servers.s3_server import S3Bucket
 
+from controller.__main__ import main
 from controller.attempt_files import read_records
 from controller.exports.values import trial_name
 from job.contract.documents import StepRecord
@@ -181,3 +183,33 @@ def test_without_the_extra_the_command_says_how_to_get_it(run: MadeRun, tmp_path
     )
     assert done.returncode == ExitCode.CONFIGURATION
     assert "pip install 'lorasweep[tensorboard]'" in done.stderr
+
+
+def test_a_port_that_is_taken_ends_the_command_with_the_remedy(run: MadeRun, tmp_path: Path) -> None:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [
+            sys.executable,
+            "-m",
+            "controller",
+            "tensorboard",
+            run.store.uri,
+            "--port",
+            str(taken.getsockname()[1]),
+        ]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, text=True, capture_output=True, timeout=DEADLINE_S, check=False
+        )
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "`--port` names another port" in done.stderr
+
+
+def test_event_files_are_written_where_they_are_wanted_and_nothing_is_started(
+    run: MadeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tensorboard", run.store.uri, "--into", str(tmp_path / "events"), "--output", "json"]
+    for written in (5, 0):
+        assert main(words) == ExitCode.DONE
+        assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path / "events"), "written": written}
+    assert len(list((tmp_path / "events").glob("*/events.out.tfevents.*"))) == 5
