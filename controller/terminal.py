@@ -56,7 +56,7 @@ class Display(Watcher, ABC):
 
     @abstractmethod
     def best(self, text: str) -> None:
-        """Show which configuration is ahead; empty while none is."""
+        """From the next update on show which configuration is ahead; empty while none is."""
 
     @abstractmethod
     def close(self) -> None:
@@ -119,7 +119,7 @@ class PlainLines(Display):
         self._notes: dict[str, str] = {}
         self._troubled = False
         self._paused = False
-        self._best = ""
+        self._best = self._said_best = ""
 
     def update(self, situation: Situation, statuses: Mapping[str, TrialStatus]) -> None:
         self._troubled = False
@@ -140,6 +140,9 @@ class PlainLines(Display):
                     whole = summary(progress_of(situation, statuses)) if changed and status.final else ""
                     self._line(f"{trial.letter} {trial.trial_id}", status.state, note, trial.label, whole)
                 self._noted_at[trial.trial_id], self._notes[trial.trial_id] = self._monotonic(), note
+        if self._best and self._best != self._said_best:  # after the trial that it may be
+            self.say(self._best)
+        self._said_best = self._best
 
     def trouble(self, error: TransientError, *, since: datetime) -> None:
         if not self._troubled:
@@ -150,8 +153,6 @@ class PlainLines(Display):
         self._write(harmless(text) + "\n")
 
     def best(self, text: str) -> None:
-        if text and text != self._best:
-            self.say(text)
         self._best = text
 
     def leaving(self, wish: Wish, *, live: int) -> None:

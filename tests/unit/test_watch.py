@@ -174,6 +174,8 @@ def table_on(given: Situation, *, height: int) -> str:
 
 def test_a_log_says_who_is_ahead_when_that_changes() -> None:
     display = Shown()
+    given = at_step(3)
     for text in ("", "best so far: A", "best so far: A", "best so far: B"):
         display.best(text)
-    assert display.lines == ["best so far: A", "best so far: B"]
+        display.update(given, states(given))
+    assert display.lines[1:] == ["best so far: A", "best so far: B"]
