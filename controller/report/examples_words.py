@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from controller.report.document import Report
 from controller.report.examples import Examples, ExampleSet, SampledExample, SampledOutput, Which
-from controller.report.numbers import listed, spoken, written_number
+from controller.report.numbers import counted, listed, spoken, written_number
 
-__all__ = ["GroupView", "RowView", "SetView", "compare_words", "set_views"]
+__all__ = ["GroupView", "RowView", "SetView", "compare_command", "set_views"]
 
 _MINUS = "\N{MINUS SIGN}"
 
@@ -48,13 +48,12 @@ def set_views(report: Report) -> tuple[SetView, ...]:
     return tuple(SetView(_heading(one), _legend(found, one), tuple(_groups(found, one, metric))) for one in found.sets)
 
 
-def compare_words(report: Report) -> str:
-    """How two others are put side by side; empty where there are no two."""
-    finished = [one for one in report.configurations if any(trial.state == "succeeded" for trial in one.trials)]
+def compare_command(report: Report) -> str:
+    """The command that puts two others side by side: the best and the last; empty where there are no others."""
+    finished = [one.letter for one in report.configurations if any(trial.state == "succeeded" for trial in one.trials)]
     if len(finished) < 3:
         return ""
-    command = shlex.join(["lorasweep", "report", report.place, "--compare"])
-    return f"Any two configurations stand side by side after {command} and their two letters."
+    return shlex.join(["lorasweep", "report", report.place, "--compare", finished[0], finished[-1]])
 
 
 def _heading(one: ExampleSet) -> str:
@@ -69,10 +68,12 @@ def _legend(examples: Examples, one: ExampleSet) -> str:
         for output in row.outputs
         if output.letter in letters and output.seed is not None
     }
-    by = listed([f"{letter} by seed {seed}" for letter, seed in seeds.items()])
-    beside = f" beside {listed(one.beside)}" if one.beside else ""
+    by = listed([f"{letter}, seed {seed}" for letter, seed in seeds.items()], separator="; ")
+    beside = f", beside what {listed(one.beside)} wrote" if one.beside else ""
     split = examples.rows[0].split
-    return f"Chosen from {one.candidates:,} rows of {split}{beside}{f'; {by}' if by else ''}."
+    return (
+        f"Chosen from {counted(one.candidates, 'row')} of {split}{beside}.{f' Texts are those of {by}.' if by else ''}"
+    )
 
 
 def _groups(examples: Examples, one: ExampleSet, metric: str) -> Iterator[GroupView]:

@@ -15,7 +15,7 @@ from controller.report.brief import NARROW, Brief, brief
 from controller.report.diagnosis_words import HEADING as SHORTCOMINGS
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
-from controller.report.examples_words import compare_words, set_views
+from controller.report.examples_words import compare_command, set_views
 from controller.report.reproduction import reproduction_of
 from controller.report.scatter import tradeoffs_view
 from controller.report.svg import charts_of, key_of, whiskers_of
@@ -112,7 +112,7 @@ def _page(whole: Report, shown: Brief) -> str:
         trend=None if report.regression is None else trend_of(report.regression),
         key=key_of(charts),
         example_sets=set_views(report),
-        compare_words=compare_words(report),
+        compare_command=compare_command(report),
         unranked=_unranked(report),
         shared=_by_section(report.setup.shared),
     )

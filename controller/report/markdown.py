@@ -13,7 +13,7 @@ from controller.report.diagnosis_words import HEADING as SHORTCOMINGS
 from controller.report.document import Configuration, Report
 from controller.report.effects_words import EFFECTS_LEGEND, effect_lines, effects_heading, effects_sentences
 from controller.report.escaped import code, fenced, prose
-from controller.report.examples_words import RowView, compare_words, set_views
+from controller.report.examples_words import RowView, compare_command, set_views
 from controller.report.fitting import Part, fitted
 from controller.report.numbers import (
     arrow,
@@ -291,8 +291,8 @@ def _examples(report: Report) -> Iterator[str]:
     if not views:
         return
     yield "## Examples"
-    if words := compare_words(report):
-        yield prose(words)
+    if command := compare_command(report):
+        yield f"Two configurations stand side by side; any other two do after {code(command)}."
     for view in views:
         yield f"### {prose(view.heading)}"
         yield prose(view.legend)
