@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hostile import HOSTILE, MARKER
 from hostile_run import make_hostile
-from made import GRID, made_run
+from made import GRID, Took, made_run
 
 from controller.report.write import write_report
 from job.contract.documents import DATA_LIMIT_BYTES
@@ -137,15 +137,19 @@ def test_the_policy_stops_what_would_get_past_the_escaping(
 
 @pytest.mark.parametrize("width", [1280, 768, 390])
 def test_the_page_is_no_wider_than_the_window(browser: Browser, tmp_path: Path, width: int) -> None:
-    run = made_run(tmp_path, GRID)
+    run = made_run(tmp_path, GRID + "execution: {price_per_gpu_hour: 36}\nregression: {floors: {rougeL: 0.2}}\n")
     for trial in run.plan.trials[1:]:
-        run.finish(trial)
+        rank = trial.config.lora.r if trial.config.lora is not None else 0
+        run.finish(trial, took=Took(10.0 * rank, 10**9 + 10**7 * rank, 10**6 * rank))
     run.fail(run.plan.trials[0], message="m" * 300, log_tail="l" * 300)
     write_report(run.store, plan=run.plan, spec_text=run.loaded.text)
     text = run.store.read(Keys.report("report.html"), limit_bytes=DATA_LIMIT_BYTES).decode()
     # The page itself may run no script, so a copy without its policy is measured, in a frame of that width.
     text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", text)
     measure = "document.documentElement.dataset.wide = frame.contentDocument.documentElement.scrollWidth"
+    assert text.count('class="steps"') > 2  # trade-offs are drawn
+    assert "next.yaml" in text
+    text = text.replace("<details>", "<details open>")
     page = tmp_path / "measured.html"
     page.write_text(
         f'<!doctype html><html><body><iframe id="frame" width="{width}" height="900" frameborder="0" '
@@ -154,3 +158,24 @@ def test_the_page_is_no_wider_than_the_window(browser: Browser, tmp_path: Path, 
     found = re.search(r'data-wide="(\d+)"', opening_tag(browser.dom(page)))
     assert found is not None
     assert int(found[1]) == width
+
+
+def test_what_is_printed_is_no_wider_than_a_sheet(browser: Browser, tmp_path: Path) -> None:
+    run = made_run(tmp_path, GRID + "execution: {price_per_gpu_hour: 36}\n")
+    for trial in run.plan.trials:
+        rank = trial.config.lora.r if trial.config.lora is not None else 0
+        run.finish(trial, took=Took(10.0 * rank, 10**9 + 10**7 * rank, 10**6 * rank))
+    write_report(run.store, plan=run.plan, spec_text=run.loaded.text)
+    text = run.store.read(Keys.report("report.html"), limit_bytes=DATA_LIMIT_BYTES).decode()
+    # The sheet's rules are shown on the screen, in a frame as wide as an A4 sheet on its side between its margins.
+    text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", text).replace("@media print", "@media all")
+    width = round((297 - 2 * 12) / 25.4 * 96)
+    measure = "document.documentElement.dataset.wide = frame.contentDocument.documentElement.scrollWidth"
+    page = tmp_path / "printed.html"
+    page.write_text(
+        f'<!doctype html><html><body><iframe id="frame" width="{width}" height="700" frameborder="0" '
+        f'onload="{measure}" srcdoc="{html.escape(text)}"></iframe></body></html>'
+    )
+    found = re.search(r'data-wide="(\d+)"', opening_tag(browser.dom(page)))
+    assert found is not None
+    assert int(found[1]) <= width
