@@ -141,6 +141,10 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repin", action="store_true", help="look up model and data again, where an earlier run pinned them"
     )
+    _add_backend(parser)
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
     backend = default_backend()
     parser.add_argument(
         "--backend", choices=["local", "kubernetes"], default=backend, help=f"where the trials run (default: {backend})"
@@ -166,6 +170,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="and so long after the end (60)",
     )
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    parser.add_argument(
+        "--metric", action="append", metavar="NAME", help="score by this one; again for more (default: the spec's)"
+    )
+    _add_backend(parser)
+    _add_cluster(parser)
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -273,6 +286,7 @@ _VERBS: dict[str, _Verb] = {
         "preflight", "say whether store, sources and cluster would take a run; makes nothing", _add_preflight
     ),
     "run": _Verb("run", "bring every trial of a spec to its result and write the report", _add_run),
+    "evaluate": _Verb("evaluate", "score the adapters of a run anew; trains nothing", _add_evaluate),
     "status": _Verb("status", "say where every trial of a run is", _add_status),
     "logs": _Verb("logs", "print what the newest process of a trial wrote", _add_logs),
     "report": _Verb("report", "write the report of a run from what is in its store", _add_report),

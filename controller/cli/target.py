@@ -24,7 +24,17 @@ from job.contract.errors import NotFoundError, SpecError
 from job.store import Keys, Store, open_store
 from job.store.address import refusal
 
-__all__ = ["Found", "Target", "find_run", "find_trial", "naming_of", "open_found", "open_target", "situation_of"]
+__all__ = [
+    "Found",
+    "Target",
+    "find_run",
+    "find_trial",
+    "is_spec_file",
+    "naming_of",
+    "open_found",
+    "open_target",
+    "situation_of",
+]
 
 _RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _NAME_BYTES = 255  # NAME_MAX of Linux and macOS
@@ -61,6 +71,11 @@ class Target(NamedTuple):
         return self.loaded.spec
 
 
+def is_spec_file(word: str) -> bool:
+    """Whether the word RUN means a spec file, there or not; else it is `<root>/<sweep>/<run>`."""
+    return word.endswith((".yaml", ".yml")) or _is_file(word)
+
+
 def naming_of(spec: SweepSpec, *, store: str | None, run: str | None) -> Naming:
     """Which run of the spec is meant: `store` and `run` as given, or the spec's own root and `main`.
 
@@ -77,7 +92,7 @@ def find_run(target: str, *, store: str | None, run: str | None, errand: Errand)
     Raises NotFoundError when there is no such run, SpecError when the words contradict each other or the spec file is
     not the one that ran and `errand` needs to know.
     """
-    if target.endswith((".yaml", ".yml")) or _is_file(target):
+    if is_spec_file(target):
         loaded = load_spec(Path(target))
         naming = naming_of(loaded.spec, store=store, run=run)
         begin = run_command(target, store=store, run=run)

@@ -9,7 +9,7 @@ from job.contract.documents import Plan
 from job.contract.errors import ResultError
 from job.store import Keys, Store
 
-__all__ = ["earlier_adapters"]
+__all__ = ["earlier_adapters", "without_adapter"]
 
 
 def earlier_adapters(store: Store, plan: Plan) -> dict[str, str]:
@@ -27,6 +27,15 @@ def earlier_adapters(store: Store, plan: Plan) -> dict[str, str]:
             if attempt is not None:
                 found[ours] = Keys.attempt(trial.trial_id, attempt)
     return found
+
+
+def without_adapter(store: Store, plan: Plan) -> tuple[PlannedTrial, ...]:
+    """The trials of `plan` that would have to be trained, as no result of the run holds their adapter."""
+    results, there = VerifiedResults(store), set(earlier_adapters(store, plan))
+    known = {
+        trial.adapter_id for trial in plan.trials if trial.trial_id in there or _attempt_of(results, trial) is not None
+    }
+    return tuple(trial for trial in plan.trials if trial.kind == "lora" and trial.adapter_id not in known)
 
 
 def _attempt_of(results: VerifiedResults, trial: PlannedTrial) -> str | None:

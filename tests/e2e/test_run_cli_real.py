@@ -93,7 +93,7 @@ def until_checkpoint(run: Path) -> None:
 def trained(run: Path) -> Result:
     """The result of the trial that was trained."""
     results = [parse(Result, path.read_bytes(), name=str(path)) for path in run.glob("trials/*/result.json")]
-    return next(result for result in results if result.adapter_id is not None)
+    return next(result for result in results if result.adapter_id is not None and result.reused_from is None)
 
 
 def sha256_of(run: Path, result: Result, path: str) -> str:
@@ -134,16 +134,17 @@ def results(run: Path) -> dict[str, Result]:
     return {result.trial_id: result for result in found}
 
 
+@pytest.mark.parametrize(("verb", "tokens"), [("run", 3), ("evaluate", 2)])
 def test_a_changed_evaluation_scores_the_adapter_of_the_earlier_spec_and_trains_nothing(
-    folder: Path, straight: Path
+    folder: Path, straight: Path, verb: str, tokens: int
 ) -> None:
-    first = trained(straight)
+    first, before = trained(straight), set(results(straight))
     spec = (folder / "tiny.yaml").read_text()
-    (folder / "other.yaml").write_text(spec.replace("max_new_tokens: 4", "max_new_tokens: 3"))
-    process = start(folder, "straight", words=("run", "other.yaml"))
+    (folder / "other.yaml").write_text(spec.replace("max_new_tokens: 4", f"max_new_tokens: {tokens}"))
+    process = start(folder, "straight", words=(verb, "other.yaml"))
     _, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, stderr
-    (again,) = (found for found in results(straight).values() if found.reused_from is not None)
+    (again,) = (found for trial_id, found in results(straight).items() if trial_id not in before)
     assert again.reused_from == Keys.attempt(first.trial_id, first.attempt)
     assert (again.adapter_id, again.seconds.train) == (first.adapter_id, 0)
 
