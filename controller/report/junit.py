@@ -55,7 +55,8 @@ def junit_xml(name: str, suites: Sequence[Suite], *, at: datetime | None) -> byt
     for suite in found:
         root.append(_suite(suite, at))
     ElementTree.indent(root, space=" ")
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    body: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return body + b"\n"
 
 
 def _suite(suite: Suite, at: datetime | None) -> ElementTree.Element:
