@@ -16,15 +16,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from controller.report.document import Report
-from controller.report.fitting import Part, fitted
 from controller.report.escaped import code, fenced
+from controller.report.fitting import Part, fitted
 from controller.report.markdown import MAX_BYTES, markdown_report
 from controller.report.write import write_report
 from job.contract.errors import SpecError
 from job.store import Keys
 
 PARSER = MarkdownIt("commonmark").enable("table")
-TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("C",)), max_size=60)
+TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["C"]), max_size=60)
 TEXTS = st.lists(TEXT, min_size=1, max_size=9)
 BLOCKS = st.one_of(
     TEXT.map(lambda text: f"words {code(text)}"),
