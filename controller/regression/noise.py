@@ -23,6 +23,7 @@ import numpy as np
 
 from controller.stats.components import Fit
 from controller.stats.contrasts import contrast, p_value
+from controller.stats.draws import nothing
 from controller.stats.scores import Direction
 from controller.stats.student import t_quantile, t_tail
 
@@ -54,7 +55,7 @@ class Tested:
     size: float
     """Of the loss, before any tolerance."""
     low: float | None
-    """The loss is more than this with 99 % (one-sided); None where nothing can be said, or nothing varies."""
+    """The loss is more than this with 99 % (one-sided); None where nothing can be said."""
     p: float
     """One-sided, that the loss is no more than the tolerance; 1 where nothing can be decided."""
     noise: Source
@@ -64,7 +65,8 @@ class Tested:
 
 class _Noise(NamedTuple):
     p: float
-    low: float | None
+    low: float
+    """One-sided bound of the loss."""
     error: float
 
 
@@ -97,11 +99,8 @@ def drop_from(
     weights = {place: sign * share / len(reference) for side in reference for place, share in side.weights.items()}
     weights.update({place: -sign * share for place, share in tonight.weights.items()})
     size = sum(share * float(fitted.means[place]) for place, share in weights.items())
-    between = _between(fitted, tonight, past)
-    of_runs = None if between is None else between + _variance(fitted, past) / len(reference)
-    return _tested(
-        size, tolerance, _of_contrast(fitted, weights, tolerance=tolerance), of_runs, fitted=fitted, past=past
-    )
+    within = _of_contrast(fitted, weights, tolerance=tolerance)
+    return _tested(size, within, _between(size, tolerance, fitted, tonight, past, len(reference)), fitted=fitted)
 
 
 def short_of(fitted: Fit, tonight: Side, *, floor: float, past: Sequence[Side], direction: Direction) -> Tested:
@@ -111,14 +110,11 @@ def short_of(fitted: Fit, tonight: Side, *, floor: float, past: Sequence[Side], 
     parts = fitted.components
     within = None
     if not parts.adapters_only:
-        within = _student(size, 0.0, seeds_variance(fitted, tonight), parts.seed_df)
-    return _tested(size, 0.0, within, _between(fitted, tonight, past), fitted=fitted, past=past)
+        within = _student(size, 0.0, seeds_variance(fitted, tonight), parts.seed_df, fitted=fitted)
+    return _tested(size, within, _between(size, 0.0, fitted, tonight, past, 0), fitted=fitted)
 
 
-def _tested(
-    size: float, tolerance: float, within: _Noise | None, of_runs: float | None, *, fitted: Fit, past: Sequence[Side]
-) -> Tested:
-    between = None if of_runs is None else _student(size, tolerance, of_runs, len(past) - 1)
+def _tested(size: float, within: _Noise | None, between: _Noise | None, *, fitted: Fit) -> Tested:
     if between is None and (within is None or fitted.components.adapters_only):
         return Tested(size, None, 1.0, "none", 0.0)
     found: dict[Source, _Noise] = {}
@@ -126,10 +122,8 @@ def _tested(
         found["seeds"] = within
     if between is not None:
         found["runs"] = between
-    source = max(found, key=lambda name: (found[name].p, found[name].error))
-    lows = [one.low for one in found.values()]
-    low = None if any(one is None for one in lows) else min(one for one in lows if one is not None)
-    return Tested(size, low, found[source].p, source, found[source].error)
+    source = min(found, key=lambda name: found[name].low)
+    return Tested(size, found[source].low, max(one.p for one in found.values()), source, found[source].error)
 
 
 def _of_contrast(fitted: Fit, weights: dict[int, float], *, tolerance: float) -> _Noise:
@@ -138,25 +132,40 @@ def _of_contrast(fitted: Fit, weights: dict[int, float], *, tolerance: float) ->
     excess = found.estimate - tolerance
     two_sided = p_value(replace(found, estimate=excess), fitted.components)
     if two_sided is None:
-        return _Noise(0.0 if excess > 0 else 1.0, found.estimate, 0.0)
-    return _Noise(two_sided / 2 if excess > 0 else 1 - two_sided / 2, found.low, error)
+        return _sure(found.estimate, tolerance, fitted=fitted)
+    low = found.estimate if found.low is None else found.low
+    return _Noise(two_sided / 2 if excess > 0 else 1 - two_sided / 2, low, error)
 
 
-def _student(size: float, tolerance: float, variance: float, df: int) -> _Noise:
+def _sure(size: float, tolerance: float, *, fitted: Fit) -> _Noise:
+    """Where nothing varies: a loss is one as soon as it is more than the order of the sums makes it."""
+    excess = size - tolerance
+    return _Noise(0.0 if excess > 0 and excess**2 > nothing(fitted.means) else 1.0, size, 0.0)
+
+
+def _student(size: float, tolerance: float, variance: float, df: float, *, fitted: Fit) -> _Noise:
+    if variance <= nothing(fitted.means):
+        return _sure(size, tolerance, fitted=fitted)
     error, excess = math.sqrt(variance), size - tolerance
-    if error == 0:
-        return _Noise(0.0 if excess > 0 else 1.0, size, 0.0)
     tail = t_tail(abs(excess) / error, df)
     return _Noise(tail if excess > 0 else 1 - tail, size - t_quantile(BOUND, df) * error, error)
 
 
-def _between(fitted: Fit, tonight: Side, past: Sequence[Side]) -> float | None:
-    """The variance of tonight's overall mean by what past runs varied by; None where they are too few."""
+def _between(
+    size: float, tolerance: float, fitted: Fit, tonight: Side, past: Sequence[Side], runs: int
+) -> _Noise | None:
+    """The loss by what past runs varied by, against the mean of so many `runs`, or a floor for none.
+
+    None where the past runs are too few.
+    """
     if len(past) < FEWEST_PAST:
         return None
     ours = seeds_variance(fitted, tonight)
     explained = float(np.mean([seeds_variance(fitted, side) for side in past]))
-    return max(_variance(fitted, past) + ours - explained, ours)
+    of_runs = _variance(fitted, past)
+    usual = of_runs * (1 + (1 / runs if runs else 0.0))
+    variance = max(usual + ours - explained, usual - of_runs + ours)
+    return _student(size, tolerance, variance, len(past) - 1, fitted=fitted)
 
 
 def _variance(fitted: Fit, past: Sequence[Side]) -> float:
