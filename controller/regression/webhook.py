@@ -1,6 +1,6 @@
 """A regression is told to whoever listens at a URL: one POST with JSON, tried a few times within a bounded time.
 
-The URL is the spec's `regression.webhook`, or the variable LORASWEEP_REGRESSION_WEBHOOK, which wins: a URL that is
+The URL is the spec's `regression.webhook`, or the variable REGRESSION_WEBHOOK_URL, which wins: a URL that is
 itself a secret, as those of chat services are, belongs into a Secret and not into a spec. Only its scheme and host are
 ever told or logged. Nothing here changes a verdict or an exit code: what fails is a warning.
 """

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 __all__ = ["VARIABLE", "public_place", "webhook_refusal"]
 
-VARIABLE = "LORASWEEP_REGRESSION_WEBHOOK"
+VARIABLE = "REGRESSION_WEBHOOK_URL"
 
 
 def webhook_refusal(url: str) -> str | None:

@@ -217,7 +217,7 @@ class Regression(Frozen):
     more_seeds: Count | None = None
     """Seeds that a suspicion adds to each configuration before it decides; null: as many as there are; 0: none."""
     webhook: Text | None = None
-    """URL that a regression is POSTed to; one that is a secret belongs into LORASWEEP_REGRESSION_WEBHOOK instead."""
+    """URL that a regression is POSTed to; one that is a secret belongs into REGRESSION_WEBHOOK_URL instead."""
 
 
 class SweepSpec(Frozen):
