@@ -25,7 +25,7 @@ def test_it_compares_with_the_mean_of_7_good_runs_and_other_seeds_each_night() -
     spec = load_spec(SPEC).spec
     assert spec.regression is not None
     assert spec.regression.reference == MeanOf(mean_of=7)
-    assert spec.regression.floors.keys() == {"rougeL"}
+    assert not spec.regression.floors  # each would take its share of the 1 %
     first, second = (
         {trial.seed for trial in expand(spec, PINS, run=run).trials if trial.seed is not None}
         for run in ("20260301-0230z", "20260302-0230z")
