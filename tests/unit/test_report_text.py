@@ -15,8 +15,8 @@ from made import GRID, MadeRun, made_run
 from made_report import report_of, stored
 
 from controller.report.document import Report
-from controller.report.html import html_report
 from controller.report.escaped import code, fenced, prose
+from controller.report.html import html_report
 from controller.report.markdown import markdown_report
 from controller.report.terminal import ranked_table
 from controller.report.text import one_line, shortened, visible
