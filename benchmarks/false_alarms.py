@@ -41,7 +41,7 @@ class Found(NamedTuple):
     two_stages: float
     at_once: float
     """Where no seeds may be added."""
-    count: int
+    nights: int
 
 
 def main() -> int:
@@ -99,8 +99,8 @@ def _say(heading: str, cells: Sequence[Cell], pool: ProcessPoolExecutor, *, nigh
     sys.stdout.write(f"{heading}| nights | of | alarms in two stages | alarms at once |\n|---|---:|---:|---:|\n")
     found = pool.map(measure, cells, [nights] * len(cells), range(len(cells)))
     for cell, one in zip(cells, found, strict=True):
-        sys.stdout.write(f"| {cell.name} | {one.count:,} | {_share(one.two_stages, one.count)} ")
-        sys.stdout.write(f"| {_share(one.at_once, one.count)} |\n")
+        sys.stdout.write(f"| {cell.name} | {one.nights:,} | {_share(one.two_stages, one.nights)} ")
+        sys.stdout.write(f"| {_share(one.at_once, one.nights)} |\n")
         sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-import yaml  # type: ignore[import-untyped]  # of the client library, which lets its errors through
+import yaml  # of the client library, which lets its errors through
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 

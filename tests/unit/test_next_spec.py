@@ -37,8 +37,11 @@ def sweeps(draw: st.DrawFn) -> dict[str, TreeValue]:
     paths = draw(st.lists(st.sampled_from(sorted(NUMBERS)), min_size=1, max_size=4, unique=True))
     values = {path: draw(st.lists(NUMBERS[path], min_size=2, max_size=3, unique=True)) for path in paths}
     how = draw(st.sampled_from(["grid", "paired", "random", "trials"]))
-    grid = {path: {"values": listed} if draw(st.booleans()) else listed for path, listed in values.items()}
-    vary: dict[str, TreeValue] = {"grid": grid, "seeds": draw(st.sampled_from([[0], [3, 5]]))}
+    grid: dict[str, TreeValue] = {
+        path: {"values": listed} if draw(st.booleans()) else listed for path, listed in values.items()
+    }
+    seeds: list[TreeValue] = draw(st.sampled_from([[0], [3, 5]]))
+    vary: dict[str, TreeValue] = {"grid": grid, "seeds": seeds}
     first, *others = paths
     if how == "paired":
         vary = {"paired": [{path: listed[:2] for path, listed in values.items()}]}

@@ -69,7 +69,8 @@ def receiver() -> Iterator[_Receiver]:
 def test_it_is_tried_again_where_that_may_help_and_no_more_than_twice(
     receiver: _Receiver, answers: list[int], delivered: bool, posts: int, slept: list[float]
 ) -> None:
-    receiver.answers, pauses = answers, []
+    pauses: list[float] = []
+    receiver.answers = answers
     told = tell_webhook(receiver.url, {"text": "worse"}, sleep=pauses.append)
     assert (told.delivered, len(receiver.bodies), pauses) == (delivered, posts, slept)
     assert "secret-part" not in told.words

@@ -18,7 +18,8 @@ NOISE = np.random.default_rng(3).normal(0, 0.015, (11, ROWS))
 
 
 def around(mean: float, *, draw: int = 0) -> NDArray[np.float64]:
-    return np.clip(mean + NOISE[draw] - NOISE[draw].mean(), 0, 1)
+    found: NDArray[np.float64] = np.clip(mean + NOISE[draw] - NOISE[draw].mean(), 0, 1)
+    return found
 
 
 def finished(folder: Path, *, whole: float, cut: float | None, text: str = GRID) -> MadeRun:
