@@ -65,13 +65,16 @@ def test_validate_accepts_each_example(example: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_each_example_starts_with_the_command_that_runs_it(example: Path) -> None:
     first, second = example.read_text().splitlines()[:2]
-    commands = ("lorasweep run ", "helm install try charts/lorasweep --set-file spec=")
+    commands = (
+        "lorasweep run ",
+        *(f"helm install {name} charts/lorasweep --set-file spec=" for name in ("try", "nightly")),
+    )
     assert first.startswith(tuple(f"# {command}examples/{example.name}" for command in commands))
     assert second == "# yaml-language-server: $schema=../docs/sweep.schema.json"
 
 
 def test_all_examples_are_there() -> None:
-    assert {path.stem for path in EXAMPLES} == {"quickstart", "samsum-gpt2", "samsum-smollm2", "kubernetes"}
+    assert {path.stem for path in EXAMPLES} == {"quickstart", "samsum-gpt2", "samsum-smollm2", "kubernetes", "nightly"}
 
 
 def test_validate_keeps_product_and_talk_apart(sweep: Path) -> None:
