@@ -56,7 +56,14 @@ def _asked(args: argparse.Namespace) -> _Asked:
     else:
         target = open_target(args.target, store=args.store, run=args.run)
         loaded, naming = target.loaded, target.naming
-    return _Asked(scored_by(loaded, args.metric) if args.metric else loaded, naming)
+    if args.metric:
+        return _Asked(scored_by(loaded, args.metric), naming)
+    if loaded.spec.regression is not None:
+        raise SpecError(
+            "regression: evaluate judges no night, and what later nights are compared with stays as it was; leave "
+            "`regression` out of the spec"
+        )
+    return _Asked(loaded, naming)
 
 
 def _check_adapters(asked: _Asked, site: Site) -> None:

@@ -79,25 +79,49 @@ def _runs(naming: Naming) -> Iterator[Naming]:
 
 def _stored_run(naming: Naming) -> StoredRun:
     store = open_store(naming.run_uri)
-    moment = _reported(store)
+    removing = store.stat(Keys.REMOVING) is not None
+    moment, complete = _reported(store)
     return StoredRun(
         run=naming.run,
-        over=moment is not None,
-        removing=store.stat(Keys.REMOVING) is not None,
+        over=moment is not None and not removing and (complete or _rests(naming, store)),
+        removing=removing,
         data_until=moment,
         judged=stored_verdict(store),
+        named=() if removing else _named(naming, store),
     )
 
 
-def _reported(store: Store) -> datetime | None:
-    """When the newest result of a run came, whose report says that it is complete; None for any other."""
+def _reported(store: Store) -> tuple[datetime | None, bool]:
+    """When the newest result of a run came, by its report, and whether that is of all trials; None without a report."""
     try:
         report = json.loads(store.read(Keys.report("report.json"), limit_bytes=DATA_LIMIT_BYTES))
-        if report["state"] != "complete":
-            return None
-        return datetime.fromisoformat(report["data_until"])
+        return datetime.fromisoformat(report["data_until"]), report["state"] == "complete"
     except (NotFoundError, ValueError, KeyError, TypeError):
-        return None
+        return None, False
+
+
+def _named(naming: Naming, store: Store) -> tuple[str, ...]:
+    """Runs that the newest spec of this one is compared with by name."""
+    try:
+        asked = open_found(Found(naming, store, None, "lorasweep run SPEC")).spec.regression
+    except SweepError:
+        return ()  # a run that cannot be read is compared with nothing
+    named = () if asked is None else (asked.reference, asked.anchor)
+    return tuple(name for name in named if isinstance(name, str) and name != "previous")
+
+
+def _rests(naming: Naming, store: Store) -> bool:
+    """As `_is_over`; a run that cannot be read is none that may go."""
+    try:
+        return _is_over(naming, store)
+    except SweepError:
+        return False
+
+
+def _is_over(naming: Naming, store: Store) -> bool:
+    """Whether no trial is left to run: those that somebody stopped, or too many failures did, are not."""
+    target = open_found(Found(naming, store, None, "lorasweep run SPEC"))
+    return all(status.final for status in states(situation_of(target)).values())
 
 
 def _removed(found: Sorted, naming: Naming) -> Iterator[str]:
@@ -135,8 +159,7 @@ def _remove(naming: Naming) -> None:
 
 def _check_over(naming: Naming, store: Store) -> None:
     """Raises TransientError when a trial of it is open again, as after a retry since its report."""
-    target = open_found(Found(naming, store, None, "lorasweep run SPEC"))
-    if not all(status.final for status in states(situation_of(target)).values()):
+    if not _is_over(naming, store):
         raise TransientError("it is not finished: a trial was retried since its report")
 
 

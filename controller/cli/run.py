@@ -20,7 +20,7 @@ from controller.cli.limits import limits_of
 from controller.cli.place import place_of
 from controller.cli.site import run_name_of, site_of
 from controller.cli.target import naming_of
-from controller.cli.wishes import want_running
+from controller.cli.wishes import want_more, want_running
 from controller.clock import steady_clock
 from controller.interrupts import Interrupts
 from controller.ledger_reader import LedgerReader
@@ -35,17 +35,20 @@ from controller.program import program
 from controller.provenance import provenance_of
 from controller.reconcile import Clock, Controller, Outcome, Watcher, reconcile
 from controller.regression.more import continued, note_widened, widened
+from controller.regression.siblings import sibling
 from controller.site import Site
 from controller.spec.file import LoadedSpec, load_spec
+from controller.spec.model import SweepSpec
 from controller.spec.warnings import slot_warnings
 from controller.states import Situation, states
+from controller.stored import plan_keys
 from controller.streams import deliver_failure, tell
 from controller.terminal import Display, display_on_stderr
 from controller.watchers import Watchers
 from job.contract.checks import refused, warnings
 from job.contract.config import Provenance, Request
 from job.contract.documents import Plan
-from job.contract.errors import ExitCode, StoppedError
+from job.contract.errors import ExitCode, SpecError, StoppedError
 from job.store import Keys, Store, open_store
 from job.store.preflight import check_store
 
@@ -125,16 +128,17 @@ class SweepRun:
         with self.site.led():
             store = open_store(self.naming.run_uri)
             _check_store(store)
+            _check_runs(store, self.loaded.spec, naming=self.naming)
             run = replace(self, loaded=continued(store, self.loaded))
             plan = run._planned(store)
-            code = run._pursued(store, plan)
+            code = run._pursued(store, plan, again=False)
             if code is not None:
                 return code
             wide = replace(run, loaded=widened(run.loaded, run=self.naming.run), repin=False)
             plan = wide._planned(store)
             note_widened(store, self.loaded, wide.loaded)
             tell(f"a regression is suspected: {len(plan.trials)} trials with more seeds will decide\n")
-            return wide._pursued(store, plan) or int(ExitCode.DONE)
+            return wide._pursued(store, plan, again=True) or int(ExitCode.DONE)
 
     def _planned(self, store: Store) -> Plan:
         return open_plan(
@@ -146,13 +150,23 @@ class SweepRun:
             now=_now,
         )
 
-    def _pursued(self, store: Store, plan: Plan) -> int | None:
+    def _wished(self, store: Store, plan: Plan, *, again: bool) -> bool:
+        """Say in the store that this plan is to run; gives whether that ends a pause.
+
+        A plan that follows by itself, `again`, leaves a pause or a stop as it is.
+        """
+        if again:
+            want_more(store, spec_sha256=plan.spec_sha256)
+            return False
+        job = os.environ.get(_JOB_UID) or None
+        return want_running(store, spec_sha256=plan.spec_sha256, now=_now(), begun_by=job)
+
+    def _pursued(self, store: Store, plan: Plan, *, again: bool) -> int | None:
         """The exit code of the plan, once it is settled or left; None where a suspicion asks for more seeds."""
         reader = LedgerReader(store, plan)
         if self._is_open(plan, reader):
             check_pins(plan, self.loaded)
-        job = os.environ.get(_JOB_UID) or None
-        resumed = want_running(store, spec_sha256=plan.spec_sha256, now=_now(), begun_by=job)
+        resumed = self._wished(store, plan, again=again)
         display = display_on_stderr(self.naming.run_uri)
         if resumed:
             display.say("the run was paused; it goes on")
@@ -250,6 +264,25 @@ class SweepRun:
         if self.output == "json":
             deliver_failure(code, said)
         return int(code)
+
+
+def _check_runs(store: Store, spec: SweepSpec, *, naming: Naming) -> None:
+    """Raises SpecError where this run is half removed, or a run that it is to be compared with is not there."""
+    if store.stat(Keys.REMOVING) is not None:
+        raise SpecError(
+            f"run {naming.run}: a clean was cut short while it removed this run; finish it with `lorasweep clean "
+            f"{naming.run_uri} --keep-runs N`, or name another one with --run"
+        )
+    asked = spec.regression
+    if asked is None:
+        return
+    for part, name in (("reference", asked.reference), ("anchor", asked.anchor)):
+        named = isinstance(name, str) and name not in {"previous", naming.run}
+        if named and not plan_keys(sibling(store, str(name))):
+            raise SpecError(
+                f"regression.{part}: no run {name!r} beside {naming.run_uri}, so that nothing would be compared with "
+                "it; name one that is there, or leave the field out"
+            )
 
 
 def _check_store(store: Store) -> None:

@@ -14,7 +14,7 @@ from job.contract.documents import Control, RunState, to_json
 from job.contract.errors import TransientError
 from job.store import Keys, Store
 
-__all__ = ["change_state", "renew_control", "void_failures", "want_running"]
+__all__ = ["change_state", "renew_control", "void_failures", "want_more", "want_running"]
 
 _ROUNDS = 20
 
@@ -49,6 +49,12 @@ def change_state(store: Store, *, now: datetime, given: RunState, to: RunState) 
         if control.state == given:
             store.put(Keys.CONTROL, to_json(_in_state(control, to, now=now)))
         return control.state
+
+
+def want_more(store: Store, *, spec_sha256: str) -> None:
+    """Write control.json with a spec that the run goes on with by itself; whoever paused or stopped it is heard."""
+    with control_lock(store.uri, environ=os.environ):
+        store.put(Keys.CONTROL, to_json(read_control(store).model_copy(update={"spec_sha256": spec_sha256})))
 
 
 def want_running(store: Store, *, spec_sha256: str, now: datetime, begun_by: str | None = None) -> bool:

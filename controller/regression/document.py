@@ -88,6 +88,8 @@ class Regression(Frozen):
     """Every trial has its result: a run that is not is no reference for others."""
     evidence: Text
     """SHA-256 over what was asked and the results that answered; with others, it is judged anew."""
+    spec_sha256: Text
+    """Of the plan that was judged: a later one of the run, as of `lorasweep evaluate`, is not what others see."""
     data_until: datetime
     metric: Text
     split: ScoredSplit

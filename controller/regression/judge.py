@@ -17,7 +17,7 @@ from controller.report.document import Objective
 from controller.report.text import one_line, shortened, visible
 from controller.spec.file import parse_spec
 from controller.spec.model import Regression as Asked
-from controller.stored import newest_plan
+from controller.stored import DamagedError, newest_plan, read_stored_plan
 from job.contract.base import canonical_json, sha256_hex
 from job.contract.documents import DATA_LIMIT_BYTES, DOCUMENT_LIMIT_BYTES, parse
 from job.contract.errors import NotFoundError, ResultError, SpecError
@@ -84,8 +84,12 @@ def stored_verdict(store: Store) -> Regression | None:
 
 
 def read_night(store: Store, run: str) -> Night:
-    """A run with its newest plan. Raises NotFoundError where there is none, ResultError where it cannot be read."""
-    plan = newest_plan(store)
+    """A run with the plan that was judged, or else its newest.
+
+    Raises NotFoundError where there is none, ResultError and DamagedError where it cannot be read.
+    """
+    judged = stored_verdict(store)
+    plan = (judged and read_stored_plan(store, judged.spec_sha256)) or newest_plan(store)
     key = Keys.spec(plan.spec_sha256)
     spec = parse_spec(store.read(key, limit_bytes=DATA_LIMIT_BYTES), name=key, folder=Path()).spec
     return Night(run, collect(store, plan, spec), read_examples(store, plan))
@@ -101,7 +105,7 @@ def _judged(store: Store, tonight: Night, asked: Asked, objective: Objective, *,
     for run in chosen.every:
         try:
             nights[run] = (read_night(sibling(store, run), run), sibling(store, run))
-        except (NotFoundError, ResultError, SpecError) as err:
+        except (NotFoundError, ResultError, SpecError, DamagedError) as err:
             troubles.append(one_line(f"Run {run} cannot be read and was left out: {err}"))
     statuses: dict[str, Status] = {one.run: one.status for one in judged}
     case = Case(

@@ -71,6 +71,11 @@ class Matched(NamedTuple):
         table = self.tables.get(metric)
         return None if table is None else table.fitted
 
+    def configured(self, run: str) -> frozenset[str]:
+        """Ids of what was trained, seeds and versions aside: model, rows, prompt and settings."""
+        night = self.nights[run]
+        return frozenset(night.trial(label).planned.config_id for label in self.labels)
+
     def different(self, runs: Sequence[str]) -> tuple[str, ...]:
         """Those of `runs` that trained anew: of runs with a seed in common the first, as they say the same twice."""
         known: set[str] = set()

@@ -24,6 +24,8 @@ class StoredRun(NamedTuple):
     """An earlier clean was cut short in it."""
     data_until: datetime | None
     judged: Regression | None
+    named: tuple[str, ...] = ()
+    """Runs that its spec is compared with by name."""
 
 
 class KeptRun(NamedTuple):
@@ -59,10 +61,12 @@ def sort_runs(runs: Sequence[StoredRun], *, keep: int, asked: Asked | None) -> S
         needed = max(NIGHTS, asked.reference.mean_of if isinstance(asked.reference, MeanOf) else 0)
         good = [one.run for one in over if one.judged is not None and one.judged.good]
         why |= {run: f"one of the newest {needed} good ones" for run in good[:needed] if run not in why}
-        if isinstance(asked.reference, str):
+        if isinstance(asked.reference, str) and asked.reference != "previous":
             why[asked.reference] = "the reference"
         if asked.anchor is not None:
             why[asked.anchor] = "the anchor"
+    staying = [one for one in runs if one.run in why]
+    why |= {name: f"run {one.run} is compared with it" for one in staying for name in one.named if name not in why}
     present = {one.run for one in runs}
     cut = [one.run for one in runs if one.removing]
     going = [one.run for one in reversed(over) if one.run not in why]

@@ -77,9 +77,9 @@ def judge(case: Case) -> Judgement:
 def _judged(case: Case, matched: Matched, reason: str) -> Judgement:
     here = set(matched.nights)
     reference = matched.different([run for run in case.chosen.reference if run in here])
-    past = matched.different([run for run in case.chosen.past if run in here])
+    past = matched.different([run for run in case.chosen.past if run in here and _alike(matched, run, reference)])
     tests = tuple(_tests(case, matched, reference=reference, past=past))
-    reason = reason or _undecided(tests)
+    reason = reason or (" ".join(case.troubles) if case.chosen.reference and not reference else _undecided(tests))
     status = _status(case, tests, reason=reason, compared=bool(reference))
     before = matched.nights[reference[0]] if reference else None
     tonight = case.tonight
@@ -88,6 +88,7 @@ def _judged(case: Case, matched: Matched, reason: str) -> Judgement:
         status=status,
         complete=all(trial.state == "succeeded" for trial in tonight.collected.trials),
         evidence=case.evidence,
+        spec_sha256=case.tonight.collected.plan.spec_sha256,
         data_until=_moment(tonight),
         metric=matched.metric,
         split=case.objective.split,
@@ -103,6 +104,11 @@ def _judged(case: Case, matched: Matched, reason: str) -> Judgement:
         trend=tuple(_trend(case, matched, status)),
     )
     return Judgement(regression, () if before is None else tuple(_losers(matched, tonight.run, before.run)))
+
+
+def _alike(matched: Matched, run: str, reference: Sequence[str]) -> bool:
+    """Whether a run trained what the newest reference did: another prompt's level is no noise between nights."""
+    return not reference or matched.configured(run) == matched.configured(reference[0])
 
 
 def _tests(case: Case, matched: Matched, *, reference: tuple[str, ...], past: tuple[str, ...]) -> Iterator[TestedLoss]:
@@ -179,7 +185,7 @@ def _status(case: Case, tests: Sequence[TestedLoss], *, reason: str, compared: b
     if "suspected" in shown:
         return "suspicion"
     if not compared:
-        return "not_comparable" if reason and case.chosen.reference and case.others else "no_reference"
+        return "not_comparable" if case.chosen.reference and (reason or case.troubles) else "no_reference"
     return "not_comparable" if reason else "ok"
 
 
@@ -189,6 +195,7 @@ def _without_tests(case: Case, reason: str) -> Regression:
         status="not_comparable",
         complete=False,
         evidence=case.evidence,
+        spec_sha256=case.tonight.collected.plan.spec_sha256,
         data_until=_moment(case.tonight),
         metric=case.objective.metric,
         split=case.objective.split,

@@ -241,7 +241,9 @@ def _variants(letter: str, place: Mapping[str, int]) -> tuple[int, ...]:
 
 def _beside_baseline(one: Against, standing: Standing, table: Compared) -> BesideBaseline:
     counts = table.letters[one.variant]
-    worse = one.p is not None and one.p <= 1 - _LEVEL and one.better_by.estimate < 0
+    variants = sum(key_of(one.baseline, variant) in table.letters for variant in VARIANTS)
+    # The variant that is hardest to beat was picked for it: "worse" has to hold for any of them (Bonferroni).
+    worse = one.p is not None and one.p * variants <= 1 - _LEVEL and one.better_by.estimate < 0
     return BesideBaseline(
         letter=standing.planned.letter,
         label=_label(standing),

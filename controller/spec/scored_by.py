@@ -12,14 +12,15 @@ __all__ = ["scored_by"]
 
 
 def scored_by(loaded: LoadedSpec, metrics: Sequence[str]) -> LoadedSpec:
-    """The spec that asks for `metrics`; the same bytes where it does already.
+    """The spec that asks for `metrics` and judges no night; the same bytes where it does already.
 
     Raises SpecError for a metric that is not installed.
     """
     wanted = tuple(dict.fromkeys(metrics))
-    if loaded.spec.trial.evaluation.metrics == wanted:
+    if loaded.spec.trial.evaluation.metrics == wanted and loaded.spec.regression is None:
         return loaded
     tree = _mapping(parse_yaml(loaded.text, name="the spec").value)
+    tree.pop("regression", None)
     trial = _mapping(tree.get("trial"))
     trial["evaluation"] = {**_mapping(trial.get("evaluation")), "metrics": list(wanted)}
     text = yaml_text({**tree, "trial": trial})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from cluster.controllers import log_of, wait_for_end
 from cluster.release import Release
 from cluster.sweep import ClusterSweep

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_sweep import NOW
 
-from controller.cli.wishes import change_state, renew_control, want_running
+from controller.cli.wishes import change_state, renew_control, want_more, want_running
 from controller.stored import read_control
 from job.contract.documents import RunState
 from job.store import Store
@@ -67,3 +67,11 @@ def test_another_pod_of_the_same_job_goes_on_with_the_wishes_as_they_are(store: 
     assert read_control(store).state == there
     want_running(store, spec_sha256=SPEC, now=LATER, begun_by="job-2")
     assert read_control(store).state == "running"
+
+
+def test_a_spec_that_follows_by_itself_leaves_a_pause_and_who_began(store: Store) -> None:
+    want_running(store, spec_sha256=SPEC, now=NOW, begun_by="job-1")
+    change_state(store, now=LATER, given="running", to="paused")
+    want_more(store, spec_sha256="b" * 64)
+    control = read_control(store)
+    assert (control.state, control.spec_sha256, control.begun_by) == ("paused", "b" * 64, "job-1")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from sandbox import Sandbox, make_sandbox
 
+from job.store import Keys
+
 SPEC = """\
 version: 1
 name: demo
@@ -99,3 +101,29 @@ def test_without_more_seeds_the_first_ones_decide(sandbox: Sandbox) -> None:
     done, night = _night(sandbox, "after", asked=asked)
     assert done.returncode == 0
     assert night["regression"]["stage"] == "only"
+
+
+@pytest.mark.parametrize("field", ["reference", "anchor"])
+def test_a_run_to_be_compared_with_that_is_not_there_is_refused_before_anything_starts(
+    sandbox: Sandbox, field: str
+) -> None:
+    sandbox.spec.write_text(SPEC.format(prompt=GOOD, asked=f"{{{field}: last-good}}"))
+    done = sandbox.sweep("--run", "tonight")
+    assert done.returncode == 2
+    assert f"regression.{field}: no run 'last-good' beside" in done.stderr
+    assert not (sandbox.store / "demo" / "tonight" / "plans").exists()
+
+
+def test_a_night_is_not_evaluated_again_under_its_own_verdict(sandbox: Sandbox) -> None:
+    _night(sandbox, "one")
+    done = sandbox.verb("evaluate", str(sandbox.spec), "--store", str(sandbox.store), "--run", "one")
+    assert done.returncode == 2
+    assert "evaluate judges no night" in done.stderr
+
+
+def test_a_run_that_is_half_removed_is_not_started(sandbox: Sandbox) -> None:
+    _night(sandbox, "one")
+    (sandbox.store / "demo" / "one" / Keys.REMOVING).write_text("{}")
+    done = sandbox.sweep("--run", "one")
+    assert done.returncode == 2
+    assert "a clean was cut short while it removed this run" in done.stderr

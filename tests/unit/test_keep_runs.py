@@ -12,6 +12,7 @@ from judged_runs import Nightly, reported
 from made import MadeRun
 
 from controller.__main__ import main
+from controller.cli.wishes import renew_control
 from controller.lock import lock_path, run_lock
 from job.store import Store
 
@@ -97,3 +98,27 @@ def test_fewer_than_one_and_all_at_once_are_refused(tmp_path: Path, capsys: pyte
     assert main(["clean", run.store.uri, "--keep-runs", "0", "--yes"]) == 2
     assert main(["clean", run.store.uri, "--keep-runs", "1", "--all", "--yes"]) == 2
     assert "must be at least 1" in capsys.readouterr().err
+
+
+def test_what_another_run_is_compared_with_stays_whichever_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nightly = Nightly(tmp_path, asked="null")
+    runs = _nights(nightly, *(0.25,) * 3)
+    nightly.asked = "{anchor: night-0}"
+    newest = _nights(nightly, 0.25)
+    assert newest[0].plan.run == "night-3"
+    assert _clean(runs, 1, capsys)["removed"] == ["night-1", "night-2"]
+
+
+def test_a_run_whose_last_trials_were_stopped_goes_like_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nightly = Nightly(tmp_path, asked="null")
+    stopped = nightly.run()
+    trial = stopped.plan.trials[0]
+    stopped.store.delete(f"trials/{trial.trial_id}/result.json")
+    renew_control(stopped.store, now=datetime.now(UTC), trials={trial.trial_id: "stop"})
+    assert reported(stopped).state == "partial"
+    runs = _nights(nightly, 0.25)
+    assert _clean(runs, 1, capsys)["removed"] == ["night-0"]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from judged_runs import Nightly, reported
+from made import made_run
 
 from controller.regression.document import Regression
-from controller.regression.judge import stored_verdict
+from controller.regression.judge import read_night, stored_verdict
 
 
 def test_the_first_run_has_no_reference_and_is_one_for_the_next(tmp_path: Path) -> None:
@@ -151,10 +152,41 @@ def test_a_verdict_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
     assert reported(second).regression == verdict
 
 
-def test_a_reference_that_is_gone_is_said_and_passes(tmp_path: Path) -> None:
+def test_a_reference_that_is_gone_is_said_first_and_passes(tmp_path: Path) -> None:
     gone: Regression = Nightly(tmp_path, asked="{reference: last-good}").judged()
-    assert gone.status == "no_reference"
-    assert any("Run last-good cannot be read" in warning for warning in gone.warnings)
+    assert gone.status == "not_comparable"
+    assert gone.sentences[0].startswith("Run last-good cannot be read")
+
+
+def test_a_damaged_run_costs_no_other_its_verdict(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, asked="{reference: {mean_of: 2}}")
+    damaged = nightly.run()
+    reported(damaged)
+    nightly.judged()
+    damaged.store.put("control.json", b"{")
+    found = nightly.judged()
+    assert (found.status, found.reference) == ("ok", ("night-1",))
+    assert any("Run night-0 cannot be read" in warning for warning in found.warnings)
+
+
+def test_runs_of_another_prompt_say_nothing_of_how_much_nights_vary(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path)
+    for _ in range(6):
+        nightly.judged(0.20)
+    better = "Summarize well:\\n{dialogue}\\nSummary:"
+    assert nightly.judged(0.25, prompt=better).past >= 5
+    again = nightly.judged(0.25, prompt=better)
+    assert (again.reference, again.past) == (("night-6",), 1)
+    assert nightly.judged(0.20, prompt=better).status != "ok", "what was won is lost again"
+
+
+def test_a_later_plan_of_a_run_is_not_what_others_are_compared_with(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path)
+    first = nightly.run(seeds=[0, 1, 2])
+    judged = reported(first).regression
+    assert judged is not None and judged.spec_sha256 == first.plan.spec_sha256
+    made_run(tmp_path, first.loaded.text.decode().replace("regression: {}", "regression: null"), run="night-0")
+    assert read_night(first.store, "night-0").collected.plan.spec_sha256 == first.plan.spec_sha256
 
 
 def test_an_unfinished_run_is_not_judged(tmp_path: Path) -> None:
