@@ -145,6 +145,7 @@ def judged(*tests: TestedLoss, status: str = "regression") -> Regression:
     return Regression.model_validate(
         {
             "run": "main", "status": status, "complete": True, "evidence": "0" * 64, "data_until": AT,
+            "spec_sha256": "0" * 64,
             "metric": "rougeL", "split": "validation", "seeds": 3, "stage": "only", "heading": "The heading",
             "sentences": ("A sentence.",), "tests": tests,
             "causes": (Cause(what="versions", name="peft", before="1", after="2", labels=()),),
