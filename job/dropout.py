@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -129,7 +128,7 @@ def _maker(device: torch.device) -> Callable[..., torch.Tensor]:
         if torch.equal(drops(probe, count=1000, device=device), expected):
             return drops
         why = "it gives other bits"
-    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError) as err:  # no triton, no C compiler
+    except Exception as err:  # no triton, no C compiler, another triton: torch's operations do the same
         why = str(err)
     logger.warning("dropout masks are made without their kernel, which is slower: %s", why)
     return philox.drops

@@ -10,6 +10,7 @@ shift to the right has to be masked.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -42,9 +43,9 @@ def drops(streams: Sequence[Stream], *, count: int, device: torch.device) -> tor
     one, two, three = (given[:, column, None].expand(-1, blocks) for column in (2, 3, 4))
     even, odd = torch.stack((at, two)), torch.stack((one, three))  # words 0 and 2, words 1 and 3
     keys = given[:, :2].T[:, :, None]
-    weyl = torch.tensor([_signed(number) for number in _WEYL], device=device)[:, None, None]
+    *multipliers, weyl = _constants(device)
     for _ in range(_ROUNDS):
-        high, low = _product(even)
+        high, low = _product(even, multipliers)
         even, odd = high.flip(0) ^ odd ^ keys, low.flip(0)
         keys = keys + weyl
     words = torch.stack((even[0], odd[0], even[1], odd[1]), dim=-1)
@@ -60,21 +61,26 @@ def signed_rows(streams: Sequence[Stream], *, device: torch.device) -> torch.Ten
     return torch.tensor(signed, dtype=torch.int64).to(device, non_blocking=True)
 
 
-def _product(words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _product(words: torch.Tensor, constants: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """The upper and the lower 64 bits of the words times the multipliers, from products of halves."""
-    whole, lower, upper = (
-        torch.tensor(part, device=words.device)[:, None, None]
-        for part in (
-            [_signed(number) for number in _MULTIPLIERS],
-            [number & _HALF for number in _MULTIPLIERS],
-            [number >> 32 for number in _MULTIPLIERS],
-        )
-    )
+    whole, lower, upper = constants
     below, above = words & _HALF, (words >> 32) & _HALF
     first = upper * below + ((lower * below >> 32) & _HALF)
     second = lower * above + (first & _HALF)
     high = upper * above + ((first >> 32) & _HALF) + ((second >> 32) & _HALF)
     return high, words * whole
+
+
+@cache
+def _constants(device: torch.device) -> torch.Tensor:
+    """The multipliers, their lower and their upper halves, and Weyl's numbers: (4, 2, 1, 1), copied to it once."""
+    rows = (
+        [_signed(number) for number in _MULTIPLIERS],
+        [number & _HALF for number in _MULTIPLIERS],
+        [number >> 32 for number in _MULTIPLIERS],
+        [_signed(number) for number in _WEYL],
+    )
+    return torch.tensor(rows).to(device)[:, :, None, None]
 
 
 def _signed(number: int) -> int:

@@ -8,6 +8,8 @@ Greedy decoding as transformers does it (`generate` with neither beams, sampling
 largest logit, never an end token before `min_new_tokens`.
 
 Limits
+- For the models of controller/planning/engine.py alone. Others may look at the length of the keys, here that of the
+  memory (GPT-Neo's local layers do), or make a mask of their own from ours (Falcon's alibi).
 - For models that job.evaluation.prompt_cache.can_read_once accepts, with attention that takes a mask of 4 dimensions.
 """
 
@@ -65,9 +67,18 @@ class Decoder:
     ) -> list[list[int]]:
         """The tokens that follow each prompt, at most `limits[i]` of them and none after an end token.
 
-        Takes the parts out of their list, so that their memory is free for what follows.
-        Raises StoppedError between some tokens.
+        Takes the parts out of their list, so that their memory is free for what follows. When anything fails its own
+        memory is given up, too, so that a smaller batch finds room. Raises StoppedError between some tokens.
         """
+        try:
+            return self._texts(parts, hidden=hidden, limits=limits, stop=stop)
+        except BaseException:
+            self._known.clear()
+            raise
+
+    def _texts(
+        self, parts: list[ReadPrompts], *, hidden: torch.Tensor, limits: Sequence[int], stop: StopSignal
+    ) -> list[list[int]]:
         rows, states = len(limits), parts[0].layers
         width = max(part.prompts.ids.shape[1] for part in parts)
         length = -(-(width + max(limits)) // _ROUND) * _ROUND
@@ -107,8 +118,10 @@ class Decoder:
         return self._known[rows, length]
 
     def _step(self, memory: _Memory) -> Callable[[], None]:
+        answering = self._answering  # and not this object, which would keep itself and its memory alive
+
         def step() -> None:
-            with self._answering(memory.hidden):
+            with answering(memory.hidden):
                 memory.step()
 
         return recorded(step, changed=memory.small, device=self._model.device)

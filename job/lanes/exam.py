@@ -73,7 +73,6 @@ class Exam:
         self._lanes = lanes
         self._joined = joined
         self._pad_id = pad_id
-        self._decoders: dict[Decoding, Decoder] = {}
 
     def hold(self, asked: Mapping[int, Asked], *, stop: StopSignal) -> dict[int, list[RowResult] | Exception]:
         """Loss and text of each lane's rows, in their order; what went wrong in place of them, for a lane alone.
@@ -93,16 +92,11 @@ class Exam:
             if lane not in found:
                 alike.setdefault((one.decoding, one.at_once), {})[lane] = one
         for (decoding, at_once), of_lanes in alike.items():
-            found |= _Sitting(self, of_lanes, decoding=decoding, batch_size=at_once, stop=stop).hold()
-        return found
-
-    def decoder(self, decoding: Decoding) -> Decoder:
-        """That of the exams before: it has recorded its work."""
-        if decoding not in self._decoders:
-            self._decoders = {
-                decoding: Decoder(self._model, decoding=decoding, answering=self.answering)
-            }  # one alone, as each has memory
-        return self._decoders[decoding]
+            decoder = Decoder(self._model, decoding=decoding, answering=self.answering)
+            found |= _Sitting(
+                self, of_lanes, decoding=decoding, decoder=decoder, batch_size=at_once, stop=stop
+            ).hold()  # fmt: skip
+        return found  # with the decoders' memory given back: training comes next
 
     def answering(self, hidden: torch.Tensor) -> AbstractContextManager[None]:
         """Inside, each row of a forward pass is answered by its own lane."""
@@ -132,11 +126,19 @@ class _Sitting:
     """One exam of lanes that are asked in the same way."""
 
     def __init__(
-        self, exam: Exam, asked: Mapping[int, Asked], *, decoding: Decoding, batch_size: int, stop: StopSignal
+        self,
+        exam: Exam,
+        asked: Mapping[int, Asked],
+        *,
+        decoding: Decoding,
+        decoder: Decoder,
+        batch_size: int,
+        stop: StopSignal,
     ) -> None:
         self._exam = exam
         self._asked = asked
         self._decoding = decoding
+        self._decoder = decoder
         self._size = batch_size
         self._stop = stop
         self._questions = [
@@ -168,10 +170,11 @@ class _Sitting:
     def _read(self, questions: Sequence[_Question]) -> tuple[list[ReadPrompts], list[RowLoss]]:
         parts: list[ReadPrompts] = []
         losses: list[RowLoss] = []
+        at_once = max(1, min(self._size, len(questions) // len(self._asked)))  # a batch that was halved reads half
         for run in length_runs([len(question.row.prompt_ids) for question in questions]):
-            for start in range(run.start, run.stop, self._size):  # logits of all rows at once are the largest tensor
+            for start in range(run.start, run.stop, at_once):  # logits of all rows at once are the largest tensor
                 self._stop.check()
-                some = questions[start : min(start + self._size, run.stop)]
+                some = questions[start : min(start + at_once, run.stop)]
                 part, of_part = self._exam.read(some, hidden=self._exam.hidden([one.lane for one in some]))
                 parts.append(part)
                 losses += of_part
@@ -190,7 +193,7 @@ class _Sitting:
             1 if question.lane in self._failed else limit for question, limit in zip(questions, allowed, strict=True)
         ]
         hidden = self._exam.hidden([question.lane for question in questions])
-        texts = self._exam.decoder(self._decoding).texts(parts, hidden=hidden, limits=limits, stop=self._stop)
+        texts = self._decoder.texts(parts, hidden=hidden, limits=limits, stop=self._stop)
         for question, loss, text, limit in zip(questions, losses, texts, allowed, strict=True):
             if question.lane not in self._failed:
                 generated = finished(text, decoding=self._decoding, allowed=limit)

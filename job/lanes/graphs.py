@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 
@@ -27,6 +28,12 @@ def recorded(work: Callable[[], None], *, changed: Sequence[torch.Tensor], devic
     return work if device.type != "cuda" else _AtFirstCall(work, changed)
 
 
+@cache
+def _beside() -> torch.cuda.Stream:
+    """One for all recordings: libraries keep a workspace for each stream, for ever."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch
+
+
 class _AtFirstCall:
     def __init__(self, work: Callable[[], None], changed: Sequence[torch.Tensor]) -> None:
         self._work = work
@@ -40,7 +47,7 @@ class _AtFirstCall:
 
     def _recorded(self) -> Callable[[], None]:
         before = [tensor.clone() for tensor in self._changed]
-        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch
+        beside = _beside()
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
             for _ in range(_WARM_UPS):
@@ -49,7 +56,7 @@ class _AtFirstCall:
         torch.cuda.current_stream().wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=beside):
                 self._work()
         except RuntimeError as err:
             if isinstance(err, torch.OutOfMemoryError):

@@ -53,6 +53,7 @@ class Joined:
         return (self._columns != own[:, None])[:, None]
 
     def update(self, x: torch.Tensor, *, layer: str, hidden: torch.Tensor) -> torch.Tensor:
-        """What a layer adds for its input `x`, (rows, tokens, in)."""
-        inner = (x.to(self.downs[layer].dtype) @ self.downs[layer]).masked_fill(hidden, 0.0)
-        return inner @ self.ups[layer]
+        """What a layer adds for its input `x`, (rows, tokens, in) or, as OPT has it, (rows * tokens, in)."""
+        shaped = x.reshape(len(hidden), -1, x.shape[-1])
+        inner = (shaped.to(self.downs[layer].dtype) @ self.downs[layer]).masked_fill(hidden, 0.0)
+        return (inner @ self.ups[layer]).view(*x.shape[:-1], -1)

@@ -70,7 +70,6 @@ class Pack:
         self._windows = [one.windows() for one in courses]
         self._frozen: set[int] = set()
         self._lanes = Lanes(model, self._stack)
-        self._exams: dict[range, Exam] = {}
 
     def close(self) -> None:
         """The model is the base model again."""
@@ -103,7 +102,8 @@ class Pack:
             part = range(start, min(start + size, len(self.courses)))
             of_part = {lane: asked[lane] for lane in part if lane in asked}
             if of_part:
-                found |= self._exam(part).hold(of_part, stop=stop)
+                with memory_is_ours(lambda said: f"{size} adapters side by side do not fit into memory: {said}"):
+                    found |= self._exam(part).hold(of_part, stop=stop)
         return found
 
     def step(self) -> list[Stepped | None]:
@@ -135,10 +135,8 @@ class Pack:
         return self._stack.factors(self._stack.values[lane].detach().cpu().clone(), self.courses[lane].lane.ranks)
 
     def _exam(self, lanes: range) -> Exam:
-        if lanes not in self._exams:
-            joined = Joined(self._stack, lanes=lanes)
-            self._exams[lanes] = Exam(self._model, lanes=self._lanes, joined=joined, pad_id=self._pad_id)
-        return self._exams[lanes]
+        joined = Joined(self._stack, lanes=lanes)
+        return Exam(self._model, lanes=self._lanes, joined=joined, pad_id=self._pad_id)
 
     def _rows(self, factors: Sequence[Mapping[str, Factors]]) -> torch.Tensor:
         return torch.stack([self._stack.row_of(one) for one in factors])

@@ -192,7 +192,14 @@ class _Crew:
             self._told(pack, lane, collect)
         found: dict[int, dict[ScoredSplit, Sequence[RowResult] | Exception]] = {}
         for split, of_lanes in asked.items():
-            for lane, answer in pack.answers(of_lanes, stop=self._stop).items():
+            try:
+                answers = pack.answers(of_lanes, stop=self._stop)
+            except (GpuMemoryError, StoppedError, TransientError):
+                raise
+            except Exception:  # whatever it is, it must not cost what was trained
+                logger.exception("lanes could not be asked together, and are asked one by one")
+                continue
+            for lane, answer in answers.items():
                 found.setdefault(lane, {})[split] = answer
         return dict(found)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ from job.evaluation.generation import Decoding
 from job.evaluation.prompt_cache import read_prompts
 from job.evaluation.scoring import RowResult, score_batch
 from job.lanes import exam as examined
-from job.lanes.decode import Decoder
+from job.lanes.decode import Decoder, _Memory
 from job.lanes.exam import Asked, Exam, can_examine
 from job.lanes.joined import Joined
 from job.lanes.layer import Lanes
@@ -223,3 +225,31 @@ def test_a_stop_ends_an_exam_between_two_tokens(tiny: Tiny) -> None:
 def test_what_is_not_greedy_is_not_asked_together(tiny: Tiny, options: dict[str, object]) -> None:
     assert can_examine(tiny.model, asked(tiny))
     assert not can_examine(tiny.model, asked(tiny, decoding=decoding_of(tiny, **options)))
+
+
+def test_after_an_exam_its_memory_is_free_at_once(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[object]] = []
+    begin = _Memory.begin
+
+    def seen(self: _Memory, *arguments: object, **others: object) -> None:
+        made.append(weakref.ref(self))
+        begin(self, *arguments, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_Memory, "begin", seen)
+    exam = exam_of(tiny)
+    gc.disable()  # a GPU is full before anybody looks for cycles
+    try:
+        exam.hold({0: asked(tiny)}, stop=StopSignal())
+        assert made
+        assert [one() for one in made] == [None] * len(made)
+    finally:
+        gc.enable()
+
+
+def test_layers_that_get_the_tokens_of_all_rows_as_one_list_add_the_same(tiny: Tiny) -> None:
+    joined = Joined(tiny.stack, lanes=range(len(RANKS)))
+    joined.refresh()
+    layer, down = next(iter(joined.downs.items()))
+    x, hidden = torch.randn(3, 5, len(down), dtype=torch.float64), joined.hidden([2, 0, 1])
+    whole = joined.update(x, layer=layer, hidden=hidden)
+    assert torch.equal(joined.update(x.flatten(0, 1), layer=layer, hidden=hidden), whole.flatten(0, 1))
