@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_lanes import Owner, Tiny, side_by_side
 from tiny_training import PAD, lora, options
 
