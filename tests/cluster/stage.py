@@ -40,9 +40,9 @@ GRID: Mapping[str, Sequence[Any]] = {
 CONFIGURATIONS = 8
 TRIALS = CONFIGURATIONS + 3  # zero-shot for each prompt, and lead-3
 ROWS = {"train": 8, "validation": 3, "test": 3}
-OF_A_RUN = ("place", "data_until", "spent", "provenance")
+OF_A_RUN = ("place", "data_until", "spent", "provenance", "tradeoffs")
 OF_A_CONFIGURATION = ("train_s", "evaluate_s", "other_s", "cost", "peak_bytes")
-OF_A_TRIAL = ("attempt", "adapter_key")
+OF_A_TRIAL = ("attempt", "adapter_key", "seconds")
 
 
 @dataclass(frozen=True)
