@@ -65,7 +65,7 @@ class Decoder:
     def texts(
         self, parts: list[ReadPrompts], *, hidden: torch.Tensor, limits: Sequence[int], stop: StopSignal
     ) -> list[list[int]]:
-        """The tokens that follow each prompt, at most `limits[i]` of them and none after an end token.
+        """The tokens that follow each prompt, at most `limits[i]` of them; what follows an end token means nothing.
 
         Takes the parts out of their list, so that their memory is free for what follows. When anything fails its own
         memory is given up, too, so that a smaller batch finds room. Raises StoppedError between some tokens.
@@ -99,7 +99,7 @@ class Decoder:
                 if place >= 0:
                     found[place] = text
             if not left:
-                return [self._cut(text[:limit]) for text, limit in zip(found, limits, strict=True)]
+                return [text[:limit] for text, limit in zip(found, limits, strict=True)]
             size = max(-(-len(places) // 2), _FEWEST)
             smaller = self._slots(size, length=length, hidden=hidden, states=slots.memory.states)
             filled = left + [left[0]] * (size - len(left))
@@ -125,12 +125,6 @@ class Decoder:
                 memory.step()
 
         return recorded(step, changed=memory.small, device=self._model.device)
-
-    def _cut(self, text: list[int]) -> list[int]:
-        for at, token in enumerate(text):
-            if token in self._decoding.end_token_ids:
-                return text[: at + 1]
-        return text
 
 
 class _Recorded(NamedTuple):

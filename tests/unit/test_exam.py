@@ -109,7 +109,7 @@ def test_each_row_gets_what_its_lane_alone_gives_it(tiny: Tiny, at_once: int) ->
     found = exam_of(tiny).hold(dict.fromkeys(range(3), asked(tiny, at_once=at_once)), stop=StopSignal())
     for lane in range(3):
         agree(found[lane], alone(tiny, lane))
-    texts = {tuple(result.generated for result in found[lane]) for lane in range(3)}  # type: ignore[union-attr]
+    texts = {tuple(result.generated for result in found[lane]) for lane in range(3)}  # type: ignore[union-attr]  # no lane failed
     assert len(texts) == 3, "the adapters must write differently"
 
 
@@ -134,7 +134,7 @@ def test_a_row_near_the_end_of_the_context_is_cut_there_and_the_others_are_not(t
     decoding = decoding_of(tiny)._replace(context=longest + 3)
     found = exam_of(tiny).hold({2: asked(tiny, decoding=decoding)}, stop=StopSignal())
     agree(found[2], alone(tiny, 2, decoding=decoding))
-    assert {result.generated.ended for result in found[2]} > {"context"}  # type: ignore[union-attr]
+    assert {result.generated.ended for result in found[2]} > {"context"}  # type: ignore[union-attr]  # no lane failed
 
 
 def test_ended_texts_leave_the_batch_and_the_others_go_on(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_ended_texts_leave_the_batch_and_the_others_go_on(tiny: Tiny, monkeypatc
 
     def seen(self: object, count: int, **arguments: object) -> object:
         rows.append(count)
-        return step(self, count, **arguments)  # type: ignore[arg-type]
+        return step(self, count, **arguments)  # type: ignore[arg-type]  # handed on as they came
 
     monkeypatch.setattr(Decoder, "_slots", seen)
     monkeypatch.setattr("job.lanes.decode._FEWEST", 1)
@@ -233,7 +233,7 @@ def test_after_an_exam_its_memory_is_free_at_once(tiny: Tiny, monkeypatch: pytes
 
     def seen(self: _Memory, *arguments: object, **others: object) -> None:
         made.append(weakref.ref(self))
-        begin(self, *arguments, **others)  # type: ignore[arg-type]
+        begin(self, *arguments, **others)  # type: ignore[arg-type]  # handed on as they came
 
     monkeypatch.setattr(_Memory, "begin", seen)
     exam = exam_of(tiny)
