@@ -1,6 +1,7 @@
 """What this machine lacks for a cluster, each with its remedy.
 
 `debian_packages.txt` has a line for each Debian package: its name, and a command or a path that shows that it is there.
+`.ci/run` installs from the same list.
 """
 
 from __future__ import annotations
