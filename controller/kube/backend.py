@@ -8,7 +8,7 @@ is made again under the same name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -148,8 +148,8 @@ class KubeBackend:
         return None if found is None else self._log(found, limit_bytes=limit_bytes) or None
 
     def _look(self) -> tuple[Sighting, ...]:
-        jobs = self._known_jobs.with_those_of(self._jobs.objects(), without=self._forgotten)
-        pods = self._known_pods.with_those_of(self._pods.objects(), without=self._forgotten)
+        jobs = self._known_jobs.with_those_of(self._jobs, without=self._forgotten)
+        pods = self._known_pods.with_those_of(self._pods, without=self._forgotten)
         found = sightings(jobs, pods, gone=self._known_jobs.gone | self._known_pods.gone)
         kept = {uid for one in found for uid in _uids(one)}
         self._known_jobs.keep(kept)
@@ -193,7 +193,7 @@ class KubeBackend:
         logger.info("made with other settings, and made anew submission=%s", job.metadata.name)
         self._patch(job, recorded_patch(now=self._now(), ttl_s=0))
         # With the mark: once it is gone, it would be remembered as one that somebody deleted.
-        self._known_jobs.with_those_of(self._jobs.objects(), without=self._forgotten)
+        self._known_jobs.with_those_of(self._jobs, without=self._forgotten)
         self._delete(job)
 
     def _adopt(self, submission: Submission) -> None:
@@ -246,10 +246,11 @@ class _Memory(Generic[Seen]):
         self._known: dict[str, Seen] = {}
         self.gone: frozenset[str] = frozenset()
 
-    def with_those_of(self, here: Mapping[str, Seen], *, without: AbstractSet[str]) -> Collection[Seen]:
-        """Everything known, after a look at what is here."""
-        present = {found.metadata.uid: found for found in here.values()}
-        self._known |= present
+    def with_those_of(self, mirror: Mirror[Seen], *, without: AbstractSet[str]) -> Collection[Seen]:
+        """Everything known, after a look at what is here and what has gone since the last look."""
+        present = {found.metadata.uid: found for found in mirror.objects().values()}
+        departed = {found.metadata.uid: found for found in mirror.departed()}
+        self._known |= present | departed
         self.keep(self._known.keys() - without)
         self.gone = frozenset(self._known.keys() - present.keys())
         return self._known.values()

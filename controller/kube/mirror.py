@@ -2,6 +2,9 @@
 
 A watch can end, go silent, lose events or be told that its version is too old. So everything is listed again after an
 error and every few minutes besides; a missed event costs minutes, never a trial.
+
+Who looks now and then would miss what came and went between two looks, a pod's last words among it. So objects that
+are gone are kept as they were last, until they are asked for.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ class Mirror(Generic[T]):
         self._lock = threading.Lock()
         self._objects: dict[str, T] = {}
         self._deleted: dict[str, str] = {}  # the UID of the last object of a name that went
+        self._departed: list[T] = []
         self._trouble: SweepError | None = None
         self._listed = threading.Event()
         self._ending = threading.Event()
@@ -87,6 +91,15 @@ class Mirror(Generic[T]):
             if self._trouble is not None:
                 raise self._trouble
             return dict(self._objects)
+
+    def departed(self) -> tuple[T, ...]:
+        """The objects that went since this was asked last, each as it was shown last; a DELETED event shows its end.
+
+        To be asked after objects(): what goes in between is then in both, and missing from neither.
+        """
+        with self._lock:
+            found, self._departed = tuple(self._departed), []
+        return found
 
     def note(self, written: Object) -> None:
         """Take in what a write of ours was answered with; the watch will bring it too, but later.
@@ -130,10 +143,13 @@ class Mirror(Generic[T]):
             version = page.resource_version
         with self._lock:
             # What was written while the list was on its way is in no list yet, and must not be taken for deleted.
-            written = [known for known in self._objects.values() if _is_later(known.metadata, than=version)]
+            before = list(self._objects.values())
             self._objects = {found.metadata.name: found for found in objects}
-            for known in written:
-                self._put(known)
+            for known in before:
+                if _is_later(known.metadata, than=version):
+                    self._put(known)
+            here = {found.metadata.uid for found in self._objects.values()}
+            self._departed += [known for known in before if known.metadata.uid not in here]
             self._trouble = None
         self._listed.set()
         while not self._ending.is_set() and self._monotonic() - began < self._relist_s:
@@ -154,6 +170,7 @@ class Mirror(Generic[T]):
                 self._put(seen)
             elif seen is not None:
                 self._deleted[seen.metadata.name] = seen.metadata.uid
+                self._departed.append(seen)
                 known = self._objects.get(seen.metadata.name)
                 if known is not None and known.metadata.uid == seen.metadata.uid:
                     del self._objects[seen.metadata.name]

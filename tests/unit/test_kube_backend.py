@@ -45,6 +45,8 @@ class Server(KubeApi):
         return Listing((), "1")
 
     def create(self, resource: Resource, body: Object, *, dry_run: bool = False) -> Object:
+        if resource != JOBS:
+            raise ConflictError("the run's ConfigMap is there")
         self.creates += 1
         if self.on_create is not None:
             raise self.on_create
@@ -74,9 +76,14 @@ class Seen:
 
     def __init__(self, *found: JobObject | PodObject) -> None:
         self.found: dict[str, Any] = {one.metadata.name: one for one in found}
+        self.gone: tuple[Any, ...] = ()
 
     def objects(self) -> dict[str, Any]:
         return dict(self.found)
+
+    def departed(self) -> tuple[Any, ...]:
+        found, self.gone = self.gone, ()
+        return found
 
     def note(self, written: Object) -> None:
         read = JobObject.read(written)
@@ -90,11 +97,12 @@ class Place:
         self.server = Server()
         self.server.jobs = {one["metadata"]["name"]: one for one in jobs}
         self.jobs = Seen(*(JobObject.read(one) for one in jobs))
+        self.pods = Seen(*(PodObject.read(one) for one in pods))
         self.now = NOW
         self.backend = KubeBackend(
             self.server,
             jobs=cast("Mirror[JobObject]", self.jobs),
-            pods=cast("Mirror[PodObject]", Seen(*(PodObject.read(one) for one in pods))),
+            pods=cast("Mirror[PodObject]", self.pods),
             settings=PLAIN,
             place=PLACE,
             run=RunObject(self.server, PLACE.owner, labels={}, shown={}),
@@ -128,6 +136,23 @@ def test_the_last_lines_that_cannot_be_read_are_left_out() -> None:
     place.server.on_log = ConfigurationError("not available")
     assert place.one().exit_code == 1
     assert place.one().log_tail == ""
+
+
+def test_a_pod_that_began_and_went_between_two_looks_is_a_disruption_or_an_end() -> None:
+    place = Place(job(), pods=(pod(scheduled()),))
+    assert place.one().disruptions == 0
+    place.pods.found = {}
+    place.pods.gone = (PodObject.read(pod(scheduled(), phase="Failed", state=terminated(85))),)
+    seen = place.one()
+    assert (seen.state, seen.disruptions, place.one().disruptions) == ("waiting", 1, 1)
+
+    place = Place(job(), pods=(pod(scheduled()),))
+    assert place.one().attempt is None
+    place.jobs.gone = tuple(place.jobs.found.values())
+    place.jobs.found, place.pods.found = {}, {}
+    place.pods.gone = (PodObject.read(pod(scheduled(), phase="Failed", state=terminated(85))),)
+    seen = place.one()
+    assert (seen.state, seen.cause, seen.attempt) == ("ended", "deleted", "pod-1")
 
 
 def test_another_object_of_the_name_is_neither_stopped_nor_marked() -> None:

@@ -87,6 +87,27 @@ def test_objects_are_those_of_the_list_and_then_of_the_events(api: ScriptedApi, 
     eventually(lambda: suspended(mirror) == {"a": True, "c": False})
 
 
+def test_what_has_gone_is_told_once_and_as_it_was_last(api: ScriptedApi, mirror: Mirror[JobObject]) -> None:
+    api.listings.put(Listing((made("a", 1), made("b", 2)), "2"))
+    assert suspended(mirror) == {"a": False, "b": False}
+    assert mirror.departed() == ()
+    api.events.put(("ADDED", made("brief", 3)))
+    api.events.put(("DELETED", made("brief", 4, suspend=True)))
+    api.events.put(("DELETED", made("a", 5, suspend=True)))
+    eventually(lambda: suspended(mirror) == {"b": False})
+    assert [(one.metadata.name, one.spec.suspend) for one in mirror.departed()] == [("brief", True), ("a", True)]
+    assert mirror.departed() == ()
+
+
+def test_what_goes_while_no_watch_runs_is_told_too(api: ScriptedApi, mirror: Mirror[JobObject]) -> None:
+    api.listings.put(Listing((made("a", 1), made("b", 2)), "2"))
+    assert suspended(mirror) == {"a": False, "b": False}
+    api.listings.put(Listing((made("a", 9, uid="its-successor"),), "10"))
+    api.events.put(TransientError("the stream broke"))
+    eventually(lambda: api.watched_since == ["2", "10"])
+    assert [one.metadata.uid for one in mirror.departed()] == ["uid-a", "uid-b"]
+
+
 def test_a_watch_that_ends_goes_on_from_the_last_version_that_was_seen(
     api: ScriptedApi, mirror: Mirror[JobObject]
 ) -> None:
