@@ -52,8 +52,10 @@ class Nightly:
         name: str | None = None,
         rows: int = 40,
         versions: Mapping[str, str] | None = None,
+        without: Sequence[str] = (),
+        unfinished: int = 0,
     ) -> MadeRun:
-        """A finished run of about that mean; its seeds are its own unless they are given."""
+        """A run of about that mean, its last `unfinished` trials to come; its seeds are its own unless given."""
         number = self.runs
         self.runs += 1
         own = list(range(number * 3, number * 3 + 3)) if seeds is None else list(seeds)
@@ -61,8 +63,8 @@ class Nightly:
         run = made_run(self.folder, text, run=name or f"night-{number}")
         run.rows = {"validation": rows, "test": 8}
         run.clock = START + timedelta(days=number)
-        for trial in run.plan.trials:
-            run.finish(trial, score=mean, versions=versions)
+        for trial in run.plan.trials[: len(run.plan.trials) - unfinished]:
+            run.finish(trial, score=mean, versions=versions, without=without)
         return run
 
     def judged(self, mean: float = 0.25, *, seeds: Sequence[int] | None = None, prompt: str = PROMPT) -> Regression:

@@ -8,7 +8,7 @@ from typing import Literal
 from job.contract.base import Count, Flag, Frozen, Name, Number, Text
 from job.contract.documents import ScoredSplit
 
-__all__ = ["Affected", "Cause", "Regression", "Status", "TestedLoss", "TrendPoint"]
+__all__ = ["Affected", "Cause", "Regression", "Status", "TestedLoss", "TrendPoint", "Untested"]
 
 Status = Literal["ok", "regression", "suspicion", "not_comparable", "no_reference"]
 
@@ -38,6 +38,15 @@ class TestedLoss(Frozen):
     """Which was the larger: that between past runs, or that of seeds and rows within them."""
     standard_error: Number
     shown: Literal["regressed", "suspected", "passed", "undecided"]
+
+
+class Untested(Frozen):
+    """One of the things that may page, of which there are no numbers that decide."""
+
+    kind: Literal["anchor", "floor"]
+    metric: Text
+    why: Text
+    """A sentence."""
 
 
 class Cause(Frozen):
@@ -105,6 +114,7 @@ class Regression(Frozen):
     warnings: tuple[Text, ...] = ()
     """Found beside it; they change no exit code."""
     tests: tuple[TestedLoss, ...] = ()
+    untested: tuple[Untested, ...] = ()
     causes: tuple[Cause, ...] = ()
     affected: tuple[Affected, ...] = ()
     trend: tuple[TrendPoint, ...] = ()

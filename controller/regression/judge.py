@@ -7,12 +7,13 @@ from pathlib import Path
 
 from controller.attempt_files import read_predictions
 from controller.collect import Collected, collect, read_examples
+from controller.regression.case import Case
 from controller.regression.decision import Stage
 from controller.regression.document import Affected, Regression, Status
 from controller.regression.match import Examples, Night
 from controller.regression.references import Chosen, choose
 from controller.regression.siblings import judged_runs, sibling
-from controller.regression.verdict import Case, Judgement, judge
+from controller.regression.verdict import Judgement, judge
 from controller.report.document import Objective
 from controller.report.text import one_line, shortened, visible
 from controller.spec.file import parse_spec

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 
+from controller.regression.case import Case
 from controller.regression.causes import causes_of
-from controller.regression.decision import Stage, adjusted, decide
 from controller.regression.document import Regression, Status, TestedLoss, TrendPoint
 from controller.regression.match import Matched, Night, direction_of, match
-from controller.regression.noise import Tested, drop_from, overall, seeds_variance, short_of
-from controller.regression.references import Chosen
+from controller.regression.noise import overall, seeds_variance
+from controller.regression.paging import tested
 from controller.regression.warnings import warnings_of
 from controller.regression.words import heading_of, sentences_of
-from controller.report.document import Objective
-from controller.spec.model import Regression as Asked
 from controller.stats.student import t_quantile
 
-__all__ = ["Case", "Judgement", "Loser", "judge"]
+__all__ = ["Judgement", "Loser", "judge"]
 
 _AFFECTED = 5
-
-
-class Case(NamedTuple):
-    """What is to be judged, and by what."""
-
-    tonight: Night
-    others: Sequence[Night]
-    """Those of `chosen` that can be read."""
-    chosen: Chosen
-    asked: Asked
-    objective: Objective
-    stage: Stage
-    evidence: str
-    statuses: Mapping[str, Status]
-    """Of earlier runs, as far as they were judged."""
-    troubles: tuple[str, ...] = ()
-    """Why some could not be read."""
 
 
 class Loser(NamedTuple):
@@ -78,10 +59,10 @@ def _judged(case: Case, matched: Matched, reason: str) -> Judgement:
     here = set(matched.nights)
     reference = matched.different([run for run in case.chosen.reference if run in here])
     past = matched.different([run for run in case.chosen.past if run in here and _alike(matched, run, reference)])
-    tests = tuple(_tests(case, matched, reference=reference, past=past))
+    tests, untested = tested(case, matched, reference=reference, past=past, reason=reason)
     reason = reason or (" ".join(case.troubles) if case.chosen.reference and not reference else _undecided(tests))
     status = _status(case, tests, reason=reason, compared=bool(reference))
-    before = matched.nights[reference[0]] if reference else None
+    before = _before(matched, tests, reference=reference)
     tonight = case.tonight
     regression = Regression(
         run=tonight.run,
@@ -98,8 +79,15 @@ def _judged(case: Case, matched: Matched, reason: str) -> Judgement:
         past=len(past),
         heading=heading_of(status, tests),
         sentences=sentences_of(status, tests, reason=reason or case.chosen.why_none, past=len(past)),
-        warnings=(*case.troubles, *warnings_of(matched, tonight.run, reference=reference, past=past, asked=case.asked)),
+        warnings=(
+            *case.troubles,
+            *(one.why for one in untested if one.kind == "floor"),
+            *_unsure_floors(tests),
+            *_unfinished(matched),
+            *warnings_of(matched, tonight.run, reference=reference, past=past, asked=case.asked),
+        ),
         tests=tests,
+        untested=untested,
         causes=() if before is None else causes_of(tonight, before, matched.labels),
         trend=tuple(_trend(case, matched, status)),
     )
@@ -111,62 +99,28 @@ def _alike(matched: Matched, run: str, reference: Sequence[str]) -> bool:
     return not reference or matched.configured(run) == matched.configured(reference[0])
 
 
-def _tests(case: Case, matched: Matched, *, reference: tuple[str, ...], past: tuple[str, ...]) -> Iterator[TestedLoss]:
-    """All that may page, with p-values adjusted for their number."""
-    compared = [("reference", reference)] if reference else []
-    anchor = case.chosen.anchor
-    if anchor is not None and anchor in matched.nights and (anchor,) != reference:
-        compared.append(("anchor", (anchor,)))
-    floors = {name: floor for name, floor in case.asked.floors.items() if matched.fitted(name) is not None}
-    count = len(compared) + len(floors)
-    nights = [matched.places[run] for run in past]
-    tonight = matched.places[case.tonight.run]
-    tolerance = case.asked.drops.get(case.objective.metric, 0.0)
-    for kind, runs in compared:
-        fitted = matched.fitted(matched.metric)
-        against = [matched.places[run] for run in runs]
-        if fitted is None:
-            continue
-        direction = direction_of(matched.metric)
-        tested = drop_from(fitted, tonight, against, past=nights, direction=direction, tolerance=tolerance)
-        other = float(np.mean([overall(fitted, side) for side in against]))
-        mean = overall(fitted, tonight)
-        yield _loss(case, tested, kind=kind, metric=matched.metric, against=runs, mean=mean, other=other, of=count)
-    for name, floor in floors.items():
-        if (fitted := matched.fitted(name)) is not None:
-            tested = short_of(fitted, tonight, floor=floor, past=nights, direction=direction_of(name))
-            mean = overall(fitted, tonight)
-            yield _loss(case, tested, kind="floor", metric=name, against=(), mean=mean, other=floor, of=count)
+def _before(matched: Matched, tests: Sequence[TestedLoss], *, reference: Sequence[str]) -> Night | None:
+    """The run whose differences to tonight are worth a look: of what was lost to, the first; else the newest."""
+    order = ("regressed", "suspected")
+    lost = sorted((test for test in tests if test.shown in order and test.against), key=lambda t: order.index(t.shown))
+    runs = lost[0].against if lost else reference
+    return matched.nights[runs[0]] if runs else None
 
 
-def _loss(
-    case: Case,
-    tested: Tested,
-    *,
-    kind: str,
-    metric: str,
-    against: tuple[str, ...],
-    mean: float,
-    other: float,
-    of: int,
-) -> TestedLoss:
-    p = adjusted(tested.p, tests=of)
-    return TestedLoss.model_validate(
-        {
-            "kind": kind,
-            "metric": metric,
-            "against": against,
-            "mean": mean,
-            "other": other,
-            "size": tested.size,
-            "low": tested.low,
-            "tolerance": 0.0 if kind == "floor" else case.asked.drops.get(case.objective.metric, 0.0),
-            "p": p,
-            "noise": tested.noise,
-            "standard_error": tested.standard_error,
-            "shown": "undecided" if tested.noise == "none" else decide(p, stage=case.stage),
-        }
-    )
+def _unfinished(matched: Matched) -> Iterator[str]:
+    """A sentence for each run of which some trials were still to come when it was read."""
+    for night in matched.nights.values():
+        states = [trial.state for trial in night.collected.trials]
+        waiting = sum(state not in ("succeeded", "failed") for state in states)
+        if waiting:
+            count = f"{waiting:,} of {len(states):,} trials were to come"
+            yield f"Run {night.run} was not finished when it was read: {count}."
+
+
+def _unsure_floors(tests: Sequence[TestedLoss]) -> Iterator[str]:
+    for test in tests:
+        if test.kind == "floor" and test.shown == "undecided" and test.size > 0:
+            yield f"One seed does not say whether {test.metric} misses its floor by chance: vary more seeds."
 
 
 def _undecided(tests: Sequence[TestedLoss]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.regression.document import Regression, TestedLoss
+from controller.regression.document import Regression, TestedLoss, Untested
 from controller.regression.words import loss_words
 from controller.report.document import Configuration, FailedTrial, Report, SeedTrial
 from controller.report.junit import Case, Outcome, Suite
@@ -70,6 +70,7 @@ def _story(failed: FailedTrial) -> str:
 def _thresholds(report: Report, judged: Regression) -> Suite:
     classname = f"{report.sweep}.thresholds"
     cases = [_threshold(classname, test) for test in judged.tests]
+    cases += [Case(classname, _name(one), "skipped", message=one.why) for one in judged.untested]
     if judged.status in _NOT_COMPARED and not any(test.kind == "reference" for test in judged.tests):
         name = f"{judged.metric} beside earlier runs"
         cases.append(Case(classname, name, "skipped", message=" ".join((f"{judged.heading}.", *judged.sentences))))
@@ -80,16 +81,16 @@ def _thresholds(report: Report, judged: Regression) -> Suite:
 
 
 def _threshold(classname: str, test: TestedLoss) -> Case:
-    name = {
-        "floor": f"{test.metric} beside its floor",
-        "reference": f"{test.metric} beside earlier runs",
-        "anchor": f"{test.metric} beside the anchor",
-    }[test.kind]
     outcome = _OUTCOMES[test.shown]
     return Case(
         classname,
-        name,
+        _name(test),
         outcome,
         kind=f"{test.kind}_{test.shown}",
         message="" if outcome == "passed" else loss_words(test),
     )
+
+
+def _name(test: TestedLoss | Untested) -> str:
+    beside = {"floor": "its floor", "reference": "earlier runs", "anchor": "the anchor"}
+    return f"{test.metric} beside {beside[test.kind]}"

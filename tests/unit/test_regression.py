@@ -10,6 +10,7 @@ from made import made_run
 
 from controller.regression.document import Regression
 from controller.regression.judge import read_night, stored_verdict
+from controller.report.cases import suites_of
 
 
 def test_the_first_run_has_no_reference_and_is_one_for_the_next(tmp_path: Path) -> None:
@@ -104,6 +105,54 @@ def test_a_floor_pages_without_any_reference_and_a_mean_near_it_does_not(tmp_pat
     assert Nightly(tmp_path / "a", asked="{floors: {rougeL: 0.4}}").judged(0.25).status == "regression"
     near = Nightly(tmp_path / "b", asked="{floors: {rougeL: 0.245}}").judged(0.25)
     assert (near.status, near.tests[0].shown) == ("no_reference", "passed")
+
+
+def test_one_seed_below_a_floor_pages_nobody_and_says_what_to_do(tmp_path: Path) -> None:
+    found = Nightly(tmp_path, asked="{floors: {rougeL: 0.4}}").judged(0.25, seeds=[1])
+    assert (found.status, [test.shown for test in found.tests]) == ("no_reference", ["undecided"])
+    assert "vary more seeds" in found.warnings[0]
+
+
+def test_a_floor_of_a_metric_that_an_earlier_run_lacks_is_tested_all_the_same(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, asked="{floors: {rouge1: 0.9}}")
+    reported(nightly.run(without=["rouge1"]))
+    tonight = nightly.judged()
+    assert tonight.reference == ("night-0",)
+    assert {test.kind: test.shown for test in tonight.tests} == {"reference": "passed", "floor": "regressed"}
+
+
+def test_a_floor_without_numbers_is_a_skipped_case_and_a_warning(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, asked="{floors: {rouge1: 0.1}}")
+    report = reported(nightly.run(without=["rouge1"]))
+    assert report.regression is not None
+    assert not report.regression.tests
+    assert "The floor of rouge1 was not tested: this run has no rouge1 on validation." in report.regression.warnings
+    thresholds = {case.name: case.outcome for case in suites_of(report)[1].cases}
+    assert thresholds["rouge1 beside its floor"] == "skipped"
+
+
+def test_an_anchor_that_cannot_be_compared_is_a_skipped_case(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, asked="{anchor: night-0}")
+    reported(nightly.run())
+    report = reported(nightly.run(rows=50))
+    outcomes = {case.name: (case.outcome, case.message) for case in suites_of(report)[1].cases}
+    assert outcomes["rougeL beside the anchor"][0] == "skipped"
+    assert "scored on other validation rows" in outcomes["rougeL beside the anchor"][1]
+
+
+def test_what_changed_is_told_of_the_run_that_was_lost_to(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, asked="{anchor: night-0, drops: {rougeL: 0.05}}")
+    for torch in ("2.10", "2.11", "2.11"):
+        found = reported(nightly.run(0.25 - 0.05 * nightly.runs, versions={"torch": torch})).regression
+    assert found is not None
+    assert [test.kind for test in found.tests if test.shown == "regressed"] == ["anchor"]
+    assert [(one.name, one.before, one.after) for one in found.causes] == [("torch", "2.10", "2.11")]
+
+
+def test_a_run_that_was_read_before_its_end_is_said_to_be_unfinished(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, asked="{reference: night-0}")
+    nightly.run(unfinished=2)
+    assert "Run night-0 was not finished when it was read: 2 of 6 trials were to come." in nightly.judged().warnings
 
 
 def test_a_drop_within_what_is_allowed_passes(tmp_path: Path) -> None:
