@@ -168,7 +168,7 @@ def _beside(one: BesideBaseline, metric: str) -> str:
     if one.shown == "worse":
         other_way = spanned(_minus(one.high), _minus(one.low), metric)
         return f"worse than {_named(one)} by {difference(-one.better_by, metric)} ({other_way})"
-    return f"not shown better than {_named(one)} (better by {difference(one.better_by, metric)}, {span})"
+    return f"not shown better than {_named(one)} (difference {difference(one.better_by, metric)}, {span})"
 
 
 def _named(one: BesideBaseline) -> str:

@@ -115,7 +115,7 @@ def test_a_best_that_is_not_above_its_baselines_is_so_in_the_heading() -> None:
     verdict = said(decided_as(baselines=(neither, worse)))
     assert verdict.heading.endswith(", and C is worse than lead-3 and not shown better than zero-shot")
     assert verdict.sentences[1] == (
-        "On test, which did not pick it, C is not shown better than zero-shot (better by 0.010, "
+        "On test, which did not pick it, C is not shown better than zero-shot (difference 0.010, "
         "\N{MINUS SIGN}0.010 to 0.030) and worse than lead-3 by 0.050 (0.030 to 0.070)."
     )
 

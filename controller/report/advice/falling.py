@@ -31,6 +31,8 @@ class Falling(NamedTuple):
     after: float
     share: float
     """Of the whole fall, 0 to 1."""
+    between: bool = False
+    """Whether `before` was not measured, and is on the line between two points."""
 
 
 def still_falling(points: Points) -> Falling | None:
@@ -46,7 +48,8 @@ def still_falling(points: Points) -> Falling | None:
         return None
     start = last - (last - first) * LAST
     before = _at(points, start)
-    return _judged(round(start), last, before, lowest, whole=highest - lowest)
+    found = _judged(round(start), last, before, lowest, whole=highest - lowest)
+    return found and found._replace(between=start not in {float(step) for step, _ in points})
 
 
 def still_falling_in_noise(points: Points) -> Falling | None:

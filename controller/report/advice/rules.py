@@ -109,7 +109,8 @@ def _loss_still_falling(report: Report, collected: Collected, tree: Spec) -> Ite
     what, falling = found
     said = (
         f"The {what} of {best} still fell at the end: from {written_number(falling.before)} at step "
-        f"{falling.from_step:,} to {written_number(falling.after)} at step {falling.to_step:,}, "
+        f"{falling.from_step:,}{' (between two evaluations)' if falling.between else ''} "
+        f"to {written_number(falling.after)} at step {falling.to_step:,}, "
         f"{100 * falling.share:.0f} % of its whole fall"
     )
     path = _length_path(collected)
