@@ -18,7 +18,7 @@ from job.attempt import Attempt
 from job.checkpoint import Checkpoints
 from job.context import TrialContext
 from job.contract.config import PlannedTrial, data_id
-from job.contract.documents import DataSummary, Example, Result, ScoredSplit, Scores, to_json
+from job.contract.documents import DataSummary, Example, ManifestReference, Result, ScoredSplit, Scores, to_json
 from job.contract.errors import TransientError
 from job.data import Rows, load_rows
 from job.measure import Measured, measure_lead, measure_model
@@ -126,11 +126,20 @@ def fetch_sources(context: TrialContext) -> Sources:
     return Sources(model, rows)
 
 
-def publish_trial(context: TrialContext, measured: Measured, *, rows: Rows) -> None:
-    """Make it a result; what was kept to go on from is removed."""
+def publish_trial(
+    context: TrialContext, measured: Measured, *, rows: Rows, now: Callable[[], float] = time.monotonic
+) -> None:
+    """Make it a result; what was kept to go on from is removed.
+
+    What it took by the clock `now`, in seconds, is counted as publishing.
+    """
+    began = now()
     context.progress.stage("publish")
-    with context.clock.stage("publish"):
-        _publish(context, measured, rows=rows)
+    reference = _publish_files(context, measured)
+    context.clock.charge("publish", now() - began)
+    result = _result(context, measured, rows=rows, manifest=reference)
+    publish_result(context.store, result=result, stop=context.stop)
+    logger.info("trial %s: %s", context.trial.trial_id, {s: _headline(result, s) for s in measured.final})
     checkpoints = Checkpoints(
         context.store, trial_id=context.trial.trial_id, attempt=context.attempt, spool=context.work / "spool"
     )
@@ -156,8 +165,8 @@ def _publish_examples(context: TrialContext, rows: Rows) -> None:
     publish_examples(context.store, Keys.examples(data_id(context.config.data)), examples=examples, stop=context.stop)
 
 
-def _publish(context: TrialContext, measured: Measured, *, rows: Rows) -> None:
-    """Write the attempt's files, upload them, and put the result once."""
+def _publish_files(context: TrialContext, measured: Measured) -> ManifestReference:
+    """Write the attempt's files and upload them."""
     trial, recording = context.trial, context.recording
     folder = measured.folder
     scores = Scores(trial_id=trial.trial_id, splits={s: recording.scores[s, measured.steps] for s in measured.final})
@@ -171,8 +180,12 @@ def _publish(context: TrialContext, measured: Measured, *, rows: Rows) -> None:
         every=context.request.execution.logging_steps,
     )
     shutil.copyfile(context.log, folder / "log.txt")
-    reference = publish_attempt(context.store, trial=trial, attempt=context.attempt, folder=folder, stop=context.stop)
-    result = Result(
+    return publish_attempt(context.store, trial=trial, attempt=context.attempt, folder=folder, stop=context.stop)
+
+
+def _result(context: TrialContext, measured: Measured, *, rows: Rows, manifest: ManifestReference) -> Result:
+    trial, recording = context.trial, context.recording
+    return Result(
         trial_id=trial.trial_id,
         adapter_id=trial.adapter_id,
         config_id=trial.config_id,
@@ -195,10 +208,8 @@ def _publish(context: TrialContext, measured: Measured, *, rows: Rows) -> None:
         reused_from=context.request.adapters.get(trial.trial_id),
         started_at=context.started_at,
         finished_at=datetime.now(tz=UTC),
-        manifest=reference,
+        manifest=manifest,
     )
-    publish_result(context.store, result=result, stop=context.stop)
-    logger.info("trial %s: %s", trial.trial_id, {s: _headline(result, s) for s in measured.final})
 
 
 def _headline(result: Result, split: ScoredSplit) -> dict[str, float]:

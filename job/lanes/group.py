@@ -16,11 +16,13 @@ from job.context import TrialContext
 from job.contract.config import PlannedTrial
 from job.contract.documents import ScoredSplit
 from job.contract.errors import ConfigurationError, StoppedError, TransientError
+from job.data import Rows
 from job.evaluation.scoring import RowResult
 from job.lanes.adapters import new_adapter
 from job.lanes.course import Answers, Lane
 from job.lanes.exam import Asked, Exam
 from job.lanes.owner import TrialOwner, asked_of, measured_of
+from job.lanes.publisher import Publisher
 from job.lanes.schedule import schedule
 from job.lanes.train import train_lanes
 from job.measure import (
@@ -58,24 +60,31 @@ def run_group(of: Attempt, *, started_s: float, fail: Fail, hung: Callable[[Plan
     if not wanted:
         return
     startup_s = (time.monotonic() - started_s) / len(wanted)
-    group = _Group([new_context(trial, of=of, startup_s=startup_s) for trial in wanted], work=of.work, fail=fail)
+    contexts = [new_context(trial, of=of, startup_s=startup_s) for trial in wanted]
 
     def all_hung(message: str) -> None:
-        for context in group.open:
+        for context in list(group.open):
             hung(context.trial, message)
 
-    with watched(of, on_hang=all_hung):
+    with watched(of, on_hang=all_hung), Publisher() as publisher:
+        group = _Group(contexts, work=of.work, fail=fail, publisher=publisher)
         prepared = group.together(partial(_prepare, group))
         if prepared is None:
             return
-        tokens = group.each(partial(_tokenised, prepared=prepared, known={}))
+        tokens = group.each(partial(_tokenised, prepared=prepared, known={}), of=list(group.open))
         answers = _base_answers(group, tokens, prepared=prepared) if prepared.wide else {}
-        for context in list(group.open):
-            trial_id = context.trial.trial_id
-            if context.trial.kind != "lora" or trial_id in of.request.adapters:
+        open_now = list(group.open)
+        for context in open_now:
+            if not _trains(context):
+                trial_id = context.trial.trial_id
                 score = partial(_score, group, context, tokens[trial_id], prepared=prepared)
                 group.alone(context, partial(score, answers=answers.get(trial_id, {})))
-        _train(group, tokens, prepared=prepared)
+        _train(group, [context for context in open_now if _trains(context)], tokens, prepared=prepared)
+        publisher.finish()
+
+
+def _trains(context: TrialContext) -> bool:
+    return context.trial.kind == "lora" and context.trial.trial_id not in context.request.adapters
 
 
 class _Prepared(NamedTuple):
@@ -94,21 +103,27 @@ class _Prepared(NamedTuple):
 
 
 class _Group:
-    """The trials that are not over, and what becomes of those that fail."""
+    """The trials that are not over, and what becomes of each. Those being published end on other threads."""
 
-    def __init__(self, contexts: Sequence[TrialContext], *, work: Path, fail: Fail) -> None:
+    def __init__(self, contexts: Sequence[TrialContext], *, work: Path, fail: Fail, publisher: Publisher) -> None:
         self.open = list(contexts)
         self._work = work
         self._fail = fail
+        self._publisher = publisher
 
     def fail(self, context: TrialContext, error: Exception) -> None:
         """This trial is over."""
         self.open.remove(context)
         self._fail(context.trial, error)
 
-    def done(self, context: TrialContext) -> None:
-        """This trial is over, and has its result."""
-        self.open.remove(context)
+    def publish(self, context: TrialContext, rows: Rows, measured: Measured) -> None:
+        """This trial gets its result while the others go on."""
+
+        def publish() -> None:
+            publish_trial(context, measured, rows=rows, now=self._publisher.waited)
+            self.open.remove(context)
+
+        self._publisher.begin(lambda: self.alone(context, publish))
 
     def together(self, work: Callable[[], T]) -> T | None:
         """What `work` gives; None when it failed, and all trials with it."""
@@ -131,9 +146,9 @@ class _Group:
                     self.fail(context, err)
         return None
 
-    def each(self, work: Callable[[TrialContext], T]) -> dict[str, T]:
-        """What `work` gives for each trial that it did not fail for, by trial id."""
-        found = {context.trial.trial_id: self.alone(context, partial(work, context)) for context in list(self.open)}
+    def each(self, work: Callable[[TrialContext], T], *, of: Sequence[TrialContext]) -> dict[str, T]:
+        """What `work` gives for each of these trials that it did not fail for, by trial id."""
+        found = {context.trial.trial_id: self.alone(context, partial(work, context)) for context in of}
         return {trial_id: value for trial_id, value in found.items() if value is not None}
 
 
@@ -189,8 +204,7 @@ def _score(group: _Group, context: TrialContext, loaded: Loaded, *, prepared: _P
         measured = measure_base(context, loaded, answers=answers)
     else:
         measured = _measure_existing(context, loaded, prefix=prefix)
-    publish_trial(context, measured, rows=prepared.sources.rows)
-    group.done(context)
+    group.publish(context, prepared.sources.rows, measured)
 
 
 def _measure_existing(context: TrialContext, loaded: Loaded, *, prefix: str) -> Measured:
@@ -206,9 +220,11 @@ def _measure_existing(context: TrialContext, loaded: Loaded, *, prefix: str) -> 
     return measured_of(context, loaded, folder=folder, history=found.history)
 
 
-def _train(group: _Group, tokens: Mapping[str, Loaded], *, prepared: _Prepared) -> None:
-    """Train every trial that is still open, all of them at once on a GPU, one after the other on a CPU."""
-    made = group.each(partial(_lane, group, tokens, prepared=prepared))
+def _train(
+    group: _Group, contexts: Sequence[TrialContext], tokens: Mapping[str, Loaded], *, prepared: _Prepared
+) -> None:
+    """Train these trials, all of them at once on a GPU, one after the other on a CPU."""
+    made = group.each(partial(_lane, group, tokens, prepared=prepared), of=contexts)
     if not made:
         return
     lanes = list(made.values())
@@ -220,7 +236,7 @@ def _train(group: _Group, tokens: Mapping[str, Loaded], *, prepared: _Prepared) 
         scored_together=prepared.wide,
         pad_id=next(iter(tokens.values())).pad_id,
         bf16=lanes[0].options.bf16,
-        stop=group.open[0].stop,
+        stop=contexts[0].stop,
     )
 
 
@@ -255,8 +271,7 @@ def _lane(group: _Group, tokens: Mapping[str, Loaded], context: TrialContext, *,
             context,
             loaded,
             adapter=adapter,
-            rows=prepared.sources.rows,
-            done=partial(group.done, context),
+            publish=partial(group.publish, context, prepared.sources.rows),
             failed=partial(group.fail, context),
         ),
     )

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from job.context import TrialContext
 from job.contract.documents import ScoredSplit, StepRecord
 from job.contract.errors import ConfigurationError
-from job.data import Rows
 from job.device import describe_device
 from job.evaluation.evaluate import check_rows, decoding_of
 from job.lanes.adapters import NewAdapter
 from job.lanes.course import Answers
 from job.lanes.exam import Asked, can_examine
 from job.measure import Loaded, Measured, final_splits, score_final, score_split, write_card
-from job.trial import disk_full_is_transient, publish_trial
+from job.trial import disk_full_is_transient
 
 if TYPE_CHECKING:
     from job.lanes.stack import Factors
@@ -32,9 +31,8 @@ class TrialOwner:
     context: TrialContext
     loaded: Loaded
     adapter: NewAdapter
-    rows: Rows
-    done: Callable[[], None]
-    """Told when the trial has its result."""
+    publish: Callable[[Measured], None]
+    """Told when all is measured."""
     failed: Callable[[Exception], None]
 
     def asks(self, step: int, *, final: bool) -> Mapping[ScoredSplit, Asked]:
@@ -56,9 +54,7 @@ class TrialOwner:
         with disk_full_is_transient(context.work):
             score_final(context, self.loaded, model=self.loaded.base.model, steps=history[-1].step, answers=answers)
             folder = self.adapter.save(factors).parent
-            measured = measured_of(context, self.loaded, folder=folder, history=history)
-            publish_trial(context, measured, rows=self.rows)
-        self.done()
+            self.publish(measured_of(context, self.loaded, folder=folder, history=history))
 
     def fail(self, error: Exception) -> None:
         """This trial has come to nothing."""

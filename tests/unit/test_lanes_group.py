@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 from tiny_request import PROMPT, TinySweep, tiny_rows
 
+import job.lanes.group
 from job.__main__ import run_request
 from job.attempt import Attempt
+from job.context import TrialContext
 from job.contract.config import PlannedTrial, Request
-from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, Prediction, Result, parse
-from job.contract.errors import DataError, ExitCode, StoppedError, TransientError
+from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, Prediction, Progress, Result, parse
+from job.contract.errors import ConfigurationError, DataError, ExitCode, StoppedError, TransientError
 from job.lanes.group import _Prepared
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
 from job.store.results import read_result
+from job.trial import publish_trial
 
 OTHER_PROMPT = PROMPT.model_copy(update={"prompt": "{dialogue}\nTL;DR:"})
 
@@ -170,13 +176,65 @@ def test_a_stopped_group_goes_on_where_it_was(
         cut.mkdir()
         with pytest.raises(StoppedError):
             run(attempt(request, cut, stop=StopAfter(share * counted.asked)))
+        store = FolderStore(cut / "store")
+        published = {trial.trial_id for trial in trials if read_result(store, trial) is not None}
         assert run(attempt(request, cut, name="a2")) == ExitCode.DONE
         for trial in trials:
             assert predictions(cut, trial) == predictions(whole, trial)
             assert result_of(cut, trial).metrics == result_of(whole, trial).metrics
-        assert not [found.key for found in FolderStore(cut / "store").list("trials/") if "/checkpoints/" in found.key]
-        first, *_ = [result_of(cut, trial).attempt for trial in trials if trial.kind == "zero-shot"]
-        assert first == ("a2" if share == 0.05 else "a1")  # what was published stays
+        assert not [found.key for found in store.list("trials/") if "/checkpoints/" in found.key]
+        assert {trial.trial_id for trial in trials if result_of(cut, trial).attempt == "a1"} == published
+
+
+class SlowStore(FolderStore):
+    """Takes the result of one trial only when another one trains, which goes on only when the result is offered."""
+
+    def __init__(self, root: Path, *, result_of: PlannedTrial, waits_for: PlannedTrial) -> None:
+        super().__init__(root)
+        self._slow = Keys.result(result_of.trial_id)
+        self._awaited = Keys.progress(waits_for.trial_id)
+        self._trains, self._offered = threading.Event(), threading.Event()
+
+    def put(self, key: str, body: bytes) -> None:
+        super().put(key, body)
+        if key == self._awaited and parse(Progress, body, name=key).stage == "train":
+            self._trains.set()
+            assert self._offered.wait(timeout=60), "no result while the other trial trains"
+
+    def put_once(self, key: str, body: bytes) -> bool:
+        if key == self._slow:
+            self._offered.set()
+            assert self._trains.wait(timeout=60), "nothing trains while this trial is published"
+        return super().put_once(key, body)
+
+
+@pytest.mark.parametrize("slow", ["zero-shot", "lora"])
+def test_the_next_trial_trains_while_one_is_published_which_costs_no_time_of_the_device(
+    sweep: TinySweep, tmp_path: Path, slow: str
+) -> None:
+    first, last = sweep.zero_shot() if slow == "zero-shot" else sweep.trained(), sweep.trained(seed=1)
+    request = sweep.request(first, last, engine="lanes").model_copy(update={"progress_every_s": 1e-6})
+    of = attempt(request, tmp_path)
+    assert run(replace(of, store=SlowStore(tmp_path / "store", result_of=first, waits_for=last))) == ExitCode.DONE
+    assert result_of(tmp_path, first).seconds.publish == 0.0
+
+
+def test_a_trial_that_cannot_be_published_fails_alone(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(context: TrialContext, *args: Any, **others: Any) -> None:
+        if context.trial == trials[0]:
+            raise ConfigurationError("the store holds another result")
+        publish_trial(context, *args, **others)
+
+    monkeypatch.setattr(job.lanes.group, "publish_trial", broken)
+    assert run(attempt(sweep.request(*trials, engine="lanes"), tmp_path)) == ExitCode.DONE
+    store = FolderStore(tmp_path / "store")
+    assert read_result(store, trials[0]) is None
+    assert store.stat(Keys.failure(trials[0].trial_id, "a1")) is not None
+    for trial in trials[1:]:
+        assert result_of(tmp_path, trial).attempt == "a1"
+        assert store.stat(Keys.failure(trial.trial_id, "a1")) is None
 
 
 def test_a_full_disk_is_nobodys_failure_and_the_group_is_run_again(
