@@ -43,7 +43,7 @@ _LOOKS_EVERY = 8
 """Tokens between two looks at who has ended: a look waits for the device."""
 
 Answering = Callable[[torch.Tensor], AbstractContextManager[None]]
-"""Inside, the rows of a forward pass are those of which the tensor hides nothing (job.lanes.joined)."""
+"""Inside, the rows of a forward pass are those to which the tensor's other columns are foreign (job.lanes.joined)."""
 
 
 def can_decode(model: PreTrainedModel, decoding: Decoding) -> bool:
@@ -63,7 +63,7 @@ class Decoder:
         self._known: dict[tuple[int, int], _Recorded] = {}
 
     def texts(
-        self, parts: list[ReadPrompts], *, hidden: torch.Tensor, limits: Sequence[int], stop: StopSignal
+        self, parts: list[ReadPrompts], *, foreign: torch.Tensor, limits: Sequence[int], stop: StopSignal
     ) -> list[list[int]]:
         """The tokens that follow each prompt, at most `limits[i]` of them; what follows an end token means nothing.
 
@@ -71,48 +71,41 @@ class Decoder:
         memory is given up, too, so that a smaller batch finds room. Raises StoppedError between some tokens.
         """
         try:
-            return self._texts(parts, hidden=hidden, limits=limits, stop=stop)
+            return self._texts(parts, foreign=foreign, limits=limits, stop=stop)
         except BaseException:
             self._known.clear()
             raise
 
     def _texts(
-        self, parts: list[ReadPrompts], *, hidden: torch.Tensor, limits: Sequence[int], stop: StopSignal
+        self, parts: list[ReadPrompts], *, foreign: torch.Tensor, limits: Sequence[int], stop: StopSignal
     ) -> list[list[int]]:
         rows, states = len(limits), parts[0].layers
         width = max(part.prompts.ids.shape[1] for part in parts)
         length = -(-(width + max(limits)) // _ROUND) * _ROUND
-        slots = self._slots(rows, length=length, hidden=hidden, states=states)
+        slots = self._slots(rows, length=length, foreign=foreign, states=states)
         del states
-        slots.memory.begin(parts, width=width, hidden=hidden, limits=limits)
-        places = list(range(rows))
+        slots.memory.begin(parts, width=width, foreign=foreign, limits=limits)
+        places: list[int | None] = list(range(rows))
         found: list[list[int]] = [[] for _ in places]
         while True:
-            stop.check()
-            for _ in range(_LOOKS_EVERY):
-                slots.step()
-            ended = slots.memory.ended.tolist()
-            left = [at for at, over in enumerate(ended) if not over and places[at] >= 0]
-            if left and (len(left) > len(places) // 2 or len(places) <= _FEWEST):
-                continue
+            left = _until_half_have_ended(slots, places, stop=stop)
             for place, text in zip(places, slots.memory.texts(), strict=True):
-                if place >= 0:
+                if place is not None:
                     found[place] = text
             if not left:
                 return [text[:limit] for text, limit in zip(found, limits, strict=True)]
             size = max(-(-len(places) // 2), _FEWEST)
-            smaller = self._slots(size, length=length, hidden=hidden, states=slots.memory.states)
-            filled = left + [left[0]] * (size - len(left))
-            smaller.memory.take(slots.memory, filled, over=range(len(left), size))
-            places = [places[at] for at in left] + [-1] * (size - len(left))
-            slots = smaller
+            larger, spare = slots.memory, size - len(left)
+            slots = self._slots(size, length=length, foreign=foreign, states=larger.states)
+            slots.memory.take(larger, left + left[:1] * spare, over=range(len(left), size))
+            places = [*(places[at] for at in left), *[None] * spare]
 
-    def _slots(self, rows: int, *, length: int, hidden: torch.Tensor, states: Sequence[LayerStates]) -> _Recorded:
+    def _slots(self, rows: int, *, length: int, foreign: torch.Tensor, states: Sequence[LayerStates]) -> _Recorded:
         if any(known != length for _, known in self._known):
             self._known.clear()  # batches come longest first: the longer memory is not needed again
         if (rows, length) not in self._known:
             memory = _Memory(
-                rows, length=length, decoding=self._decoding, states=states, hidden=hidden, model=self._model
+                rows, length=length, decoding=self._decoding, states=states, foreign=foreign, model=self._model
             )
             self._known[rows, length] = _Recorded(memory, self._step(memory))
         return self._known[rows, length]
@@ -121,10 +114,22 @@ class Decoder:
         answering = self._answering  # and not this object, which would keep itself and its memory alive
 
         def step() -> None:
-            with answering(memory.hidden):
+            with answering(memory.foreign):
                 memory.step()
 
         return recorded(step, changed=memory.small, device=self._model.device)
+
+
+def _until_half_have_ended(slots: _Recorded, places: Sequence[int | None], *, stop: StopSignal) -> list[int]:
+    """Write on until half of the rows are over, or all where few are left; gives those that are not."""
+    while True:
+        stop.check()
+        for _ in range(_LOOKS_EVERY):
+            slots.step()
+        ended = slots.memory.ended.tolist()
+        left = [at for at, place in enumerate(places) if place is not None and not ended[at]]
+        if len(left) <= len(places) // 2 and (not left or len(places) > _FEWEST):
+            return left
 
 
 class _Recorded(NamedTuple):
@@ -159,7 +164,7 @@ class _Memory:
         length: int,
         decoding: Decoding,
         states: Sequence[LayerStates],
-        hidden: torch.Tensor,
+        foreign: torch.Tensor,
         model: PreTrainedModel,
     ) -> None:
         device = model.device
@@ -176,7 +181,7 @@ class _Memory:
         self._unseen = torch.finfo(model.dtype).min
         self._mask = torch.full((rows, 1, 1, length + _LOOKS_EVERY), self._unseen, dtype=model.dtype, device=device)
         self.ended = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.hidden = hidden.new_zeros(rows, *hidden.shape[1:])
+        self.foreign = foreign.new_zeros(rows, *foreign.shape[1:])
         self._layers = [
             _FixedLayer(*(self._room(part, rows=rows, length=length + _LOOKS_EVERY) for part in layer), at=self._at)
             for layer in states
@@ -192,14 +197,14 @@ class _Memory:
         """Keys and values of each layer."""
         return [LayerStates(layer.keys, layer.values) for layer in self._layers]
 
-    def begin(self, parts: list[ReadPrompts], *, width: int, hidden: torch.Tensor, limits: Sequence[int]) -> None:
+    def begin(self, parts: list[ReadPrompts], *, width: int, foreign: torch.Tensor, limits: Sequence[int]) -> None:
         """The prompts are read but for their last tokens, and end together at `width`. `parts` is empty afterwards."""
         self._at.fill_(width - 1)
         self._written.zero_()
         self._limits.copy_(torch.tensor(limits))
         self._mask.fill_(self._unseen)
         self.ended.zero_()
-        self.hidden.copy_(hidden)
+        self.foreign.copy_(foreign)
         for layer in self._layers:  # what a mask hides must still be numbers: nothing times NaN is NaN
             layer.keys.zero_()
             layer.values.zero_()
@@ -255,7 +260,7 @@ class _Memory:
 
     def _by_row(self) -> tuple[torch.Tensor, ...]:
         states = [part for layer in self._layers for part in (layer.keys, layer.values)]
-        small = (self._tokens, self._positions, self._limits, self._text, self._mask, self.ended, self.hidden)
+        small = (self._tokens, self._positions, self._limits, self._text, self._mask, self.ended, self.foreign)
         return (*small, *states)
 
     @staticmethod

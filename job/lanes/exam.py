@@ -44,7 +44,7 @@ class Asked:
     decoding: Decoding
     where: str
     at_once: int
-    """Rows of this lane that are written at a time; fewer when memory does not hold them."""
+    """Rows of each lane that are written at a time; fewer when memory does not hold them."""
     on_batch: Callable[[int, int, float], None]
     """Rows done, rows in all, and seconds since it was told before: the lane's share by rows."""
 
@@ -66,10 +66,17 @@ def can_examine(model: PreTrainedModel, asked: Asked) -> bool:
 
 
 class Exam:
-    """Questions to some lanes of a model, or with no lanes to the model as it is."""
+    """Questions to some lanes of a model, or with no lanes to the model as it is.
 
-    def __init__(self, model: PreTrainedModel, *, lanes: Lanes | None, joined: Joined | None, pad_id: int) -> None:
+    A batch has the rows of so many lanes at a time as there are `seats`: fewer lanes get more rows each, as all of
+    them together have to fit into memory anyway.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, *, lanes: Lanes | None, joined: Joined | None, pad_id: int, seats: int
+    ) -> None:
         self._model = model
+        self._seats = seats
         self._lanes = lanes
         self._joined = joined
         self._pad_id = pad_id
@@ -94,26 +101,26 @@ class Exam:
         for (decoding, at_once), of_lanes in alike.items():
             decoder = Decoder(self._model, decoding=decoding, answering=self.answering)
             found |= _Sitting(
-                self, of_lanes, decoding=decoding, decoder=decoder, batch_size=at_once, stop=stop
+                self, of_lanes, decoding=decoding, decoder=decoder, at_once=at_once, seats=self._seats, stop=stop
             ).hold()  # fmt: skip
         return found  # with the decoders' memory given back: training comes next
 
-    def answering(self, hidden: torch.Tensor) -> AbstractContextManager[None]:
+    def answering(self, foreign: torch.Tensor) -> AbstractContextManager[None]:
         """Inside, each row of a forward pass is answered by its own lane."""
         if self._lanes is None or self._joined is None:
             return nullcontext()
-        return self._lanes.mixed(self._joined, hidden)
+        return self._lanes.mixed(self._joined, foreign)
 
-    def hidden(self, lanes: Sequence[int]) -> torch.Tensor:
+    def foreign(self, lanes: Sequence[int]) -> torch.Tensor:
         """What `answering` takes for rows of these lanes."""
         if self._joined is None:
             return torch.zeros(len(lanes), 1, 0, dtype=torch.bool, device=self._model.device)
-        return self._joined.hidden(lanes)
+        return self._joined.foreign(lanes)
 
-    def read(self, questions: Sequence[_Question], *, hidden: torch.Tensor) -> tuple[ReadPrompts, list[RowLoss]]:
+    def read(self, questions: Sequence[_Question], *, foreign: torch.Tensor) -> tuple[ReadPrompts, list[RowLoss]]:
         """The prompts of the questions, all but their last tokens, and the losses of the references after them."""
         rows = [question.row for question in questions]
-        with self.answering(hidden):
+        with self.answering(foreign):
             part = read_prompts(model=self._model, prompts=[row.prompt_ids for row in rows], pad_id=self._pad_id)
             return part, completion_loss_after(part, model=self._model, rows=rows, pad_id=self._pad_id)
 
@@ -132,14 +139,16 @@ class _Sitting:
         *,
         decoding: Decoding,
         decoder: Decoder,
-        batch_size: int,
+        at_once: int,
+        seats: int,
         stop: StopSignal,
     ) -> None:
         self._exam = exam
         self._asked = asked
         self._decoding = decoding
         self._decoder = decoder
-        self._size = batch_size
+        self._at_once = at_once
+        self._seats = seats
         self._stop = stop
         self._questions = [
             _Question(lane, index, row) for lane, one in asked.items() for index, row in enumerate(one.rows)
@@ -149,7 +158,7 @@ class _Sitting:
 
     def hold(self) -> dict[int, list[RowResult] | Exception]:
         lengths = [len(question.row.prompt_ids) for question in self._questions]
-        batches = length_batches(lengths, size=self._size * len(self._asked))
+        batches = length_batches(lengths, size=self._at_once * self._seats)
         with measuring(self._exam.model, seed=0):  # greedy: nothing is drawn
             run_batches(batches, work=self._batch)
         return {
@@ -170,12 +179,11 @@ class _Sitting:
     def _read(self, questions: Sequence[_Question]) -> tuple[list[ReadPrompts], list[RowLoss]]:
         parts: list[ReadPrompts] = []
         losses: list[RowLoss] = []
-        at_once = max(1, min(self._size, len(questions) // len(self._asked)))  # a batch that was halved reads half
         for run in length_runs([len(question.row.prompt_ids) for question in questions]):
-            for start in range(run.start, run.stop, at_once):  # logits of all rows at once are the largest tensor
+            for start in range(run.start, run.stop, self._at_once):  # logits of all rows at once are the largest tensor
                 self._stop.check()
-                some = questions[start : min(start + at_once, run.stop)]
-                part, of_part = self._exam.read(some, hidden=self._exam.hidden([one.lane for one in some]))
+                some = questions[start : min(start + self._at_once, run.stop)]
+                part, of_part = self._exam.read(some, foreign=self._exam.foreign([one.lane for one in some]))
                 parts.append(part)
                 losses += of_part
         return parts, losses
@@ -192,8 +200,8 @@ class _Sitting:
         limits = [
             1 if question.lane in self._failed else limit for question, limit in zip(questions, allowed, strict=True)
         ]
-        hidden = self._exam.hidden([question.lane for question in questions])
-        texts = self._decoder.texts(parts, hidden=hidden, limits=limits, stop=self._stop)
+        foreign = self._exam.foreign([question.lane for question in questions])
+        texts = self._decoder.texts(parts, foreign=foreign, limits=limits, stop=self._stop)
         for question, loss, text, limit in zip(questions, losses, texts, allowed, strict=True):
             if question.lane not in self._failed:
                 generated = finished(text, decoding=self._decoding, allowed=limit)

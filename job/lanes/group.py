@@ -181,6 +181,7 @@ def _base_answers(group: _Group, tokens: Mapping[str, Loaded], *, prepared: _Pre
     """What the model as it is answers the trials that ask for that, by trial id; all are asked together."""
     asked: dict[ScoredSplit, dict[int, Asked]] = {}
     asking = [context for context in group.open if context.trial.kind == "zero-shot"]
+    seats = max(len(asking), sum(_trains(context) for context in group.open))
     for lane, context in enumerate(asking):
         splits = final_splits(context, steps=0)
         ask = partial(asked_of, context, tokens[context.trial.trial_id], splits=splits, step=0)
@@ -190,7 +191,7 @@ def _base_answers(group: _Group, tokens: Mapping[str, Loaded], *, prepared: _Pre
     for split, of_lanes in asked.items():
         contexts = [asking[lane] for lane in of_lanes]
         pad_id = tokens[contexts[0].trial.trial_id].pad_id
-        exam = Exam(prepared.base.model, lanes=None, joined=None, pad_id=pad_id)
+        exam = Exam(prepared.base.model, lanes=None, joined=None, pad_id=pad_id, seats=seats)
         answers = group.guarded(partial(exam.hold, of_lanes, stop=contexts[0].stop), of=contexts)
         for lane, answer in (answers or {}).items():
             found.setdefault(asking[lane].trial.trial_id, {})[split] = answer

@@ -1,6 +1,6 @@
 """Adapters of some lanes side by side, so that each row of a batch may be of another lane.
 
-A row goes through the factors of all these lanes in two plain products, and what is not its own lane's is hidden
+A row goes through the factors of all these lanes in two plain products, and what is foreign to its own lane is hidden
 between them: x @ [A1 | A2 | ...], hidden, @ [B1; B2; ...]. With ranks of 16 that is a matrix of 16 columns a lane: less
 work than fetching each row's own factors, and any row may leave the batch without the others changing places.
 """
@@ -47,13 +47,13 @@ class Joined:
                 self.ups[name].copy_(ups.flatten(0, 1))
         return [lane for lane, fine in zip(self.lanes, sound.tolist(), strict=True) if not fine]
 
-    def hidden(self, lanes: Sequence[int]) -> torch.Tensor:
-        """True in the columns that row i must not see, (rows, 1, lanes * R), if row i is of `lanes[i]`."""
+    def foreign(self, lanes: Sequence[int]) -> torch.Tensor:
+        """True in the columns that are not of row i's lane, (rows, 1, lanes * R), if row i is of `lanes[i]`."""
         own = torch.tensor([lane - self.lanes.start for lane in lanes], device=self._columns.device)
         return (self._columns != own[:, None])[:, None]
 
-    def update(self, x: torch.Tensor, *, layer: str, hidden: torch.Tensor) -> torch.Tensor:
+    def update(self, x: torch.Tensor, *, layer: str, foreign: torch.Tensor) -> torch.Tensor:
         """What a layer adds for its input `x`, (rows, tokens, in) or, as OPT has it, (rows * tokens, in)."""
-        shaped = x.reshape(len(hidden), -1, x.shape[-1])
-        inner = (shaped.to(self.downs[layer].dtype) @ self.downs[layer]).masked_fill(hidden, 0.0)
+        shaped = x.reshape(len(foreign), -1, x.shape[-1])
+        inner = (shaped.to(self.downs[layer].dtype) @ self.downs[layer]).masked_fill(foreign, 0.0)
         return (inner @ self.ups[layer]).view(*x.shape[:-1], -1)

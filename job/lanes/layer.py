@@ -79,9 +79,9 @@ class Lanes:
                     target.get_parameter("weight").copy_(kept[name])
 
     @contextmanager
-    def mixed(self, joined: Joined, hidden: torch.Tensor) -> Iterator[None]:
-        """Inside, each row of a forward pass is of its own lane: that of which `hidden` hides nothing."""
-        self._mixed = joined, hidden
+    def mixed(self, joined: Joined, foreign: torch.Tensor) -> Iterator[None]:
+        """Inside, each row of a forward pass is of its own lane: that whose columns are not `foreign` to it."""
+        self._mixed = joined, foreign
         try:
             yield
         finally:
@@ -101,8 +101,8 @@ class Lanes:
     ) -> torch.Tensor:
         stack, lane = self._stack, self._lane
         if self._mixed is not None:
-            joined, hidden = self._mixed
-            return (result + joined.update(args[0], layer=name, hidden=hidden)).to(result.dtype)
+            joined, foreign = self._mixed
+            return (result + joined.update(args[0], layer=name, foreign=foreign)).to(result.dtype)
         if lane is None:
             return result
         down, up, scale = stack.downs[name], stack.ups[name], stack.scales[name]

@@ -136,7 +136,7 @@ class Pack:
 
     def _exam(self, lanes: range) -> Exam:
         joined = Joined(self._stack, lanes=lanes)
-        return Exam(self._model, lanes=self._lanes, joined=joined, pad_id=self._pad_id)
+        return Exam(self._model, lanes=self._lanes, joined=joined, pad_id=self._pad_id, seats=len(lanes))
 
     def _rows(self, factors: Sequence[Mapping[str, Factors]]) -> torch.Tensor:
         return torch.stack([self._stack.row_of(one) for one in factors])

@@ -81,7 +81,7 @@ def asked(
 
 def exam_of(tiny: Tiny) -> Exam:
     joined = Joined(tiny.stack, lanes=range(len(RANKS)))
-    return Exam(tiny.model, lanes=tiny.lanes, joined=joined, pad_id=tiny.end)
+    return Exam(tiny.model, lanes=tiny.lanes, joined=joined, pad_id=tiny.end, seats=len(RANKS))
 
 
 def alone(tiny: Tiny, lane: int | None, *, decoding: Decoding | None = None) -> list[RowResult]:
@@ -115,10 +115,18 @@ def test_each_row_gets_what_its_lane_alone_gives_it(tiny: Tiny, at_once: int) ->
 
 def test_without_lanes_the_model_answers_as_it_is(tiny: Tiny) -> None:
     expected = alone(tiny, None)
-    exam = Exam(tiny.model, lanes=None, joined=None, pad_id=tiny.end)
+    exam = Exam(tiny.model, lanes=None, joined=None, pad_id=tiny.end, seats=2)
     found = exam.hold({0: asked(tiny), 1: asked(tiny)}, stop=StopSignal())
     agree(found[0], expected)
     agree(found[1], expected)
+
+
+def test_fewer_lanes_than_seats_get_more_rows_each(tiny: Tiny) -> None:
+    expected = alone(tiny, None)
+    told: list[tuple[int, int]] = []
+    exam = Exam(tiny.model, lanes=None, joined=None, pad_id=tiny.end, seats=len(tiny.rows))
+    agree(exam.hold({0: asked(tiny, at_once=1, told=told)}, stop=StopSignal())[0], expected)
+    assert told == [(len(tiny.rows), len(tiny.rows))]
 
 
 @pytest.mark.parametrize("options", [{"min_new_tokens": 5}, {"max_new_tokens": 1}, {"max_new_tokens": 40}])
@@ -250,6 +258,6 @@ def test_layers_that_get_the_tokens_of_all_rows_as_one_list_add_the_same(tiny: T
     joined = Joined(tiny.stack, lanes=range(len(RANKS)))
     joined.refresh()
     layer, down = next(iter(joined.downs.items()))
-    x, hidden = torch.randn(3, 5, len(down), dtype=torch.float64), joined.hidden([2, 0, 1])
-    whole = joined.update(x, layer=layer, hidden=hidden)
-    assert torch.equal(joined.update(x.flatten(0, 1), layer=layer, hidden=hidden), whole.flatten(0, 1))
+    x, foreign = torch.randn(3, 5, len(down), dtype=torch.float64), joined.foreign([2, 0, 1])
+    whole = joined.update(x, layer=layer, foreign=foreign)
+    assert torch.equal(joined.update(x.flatten(0, 1), layer=layer, foreign=foreign), whole.flatten(0, 1))
