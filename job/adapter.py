@@ -64,18 +64,31 @@ def key_dropout(model: PeftModel) -> DropoutPlace:
 
 
 def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
-    """`base` with the frozen adapter of `folder`, in eval mode. Raises ResultError when its files are damaged."""
+    """`base` with the frozen adapter of `folder`, in eval mode.
+
+    Raises ResultError when its files are damaged. Whatever is raised, `base` is as it was: others may go on with it.
+    """
     if not (folder / _WEIGHTS).is_file():
         raise ResultError(f"adapter {folder.name!r} has no {_WEIGHTS}; other formats are not read")
     try:
         with _without_known_warnings():
             model = PeftModel.from_pretrained(base, folder, is_trainable=False, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as err:
-        if memory_ran_out(err):
+    except Exception as err:
+        _take_layers_out(base)
+        damage = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
+        if memory_ran_out(err) or not isinstance(err, damage):
             raise
         raise ResultError(f"adapter {folder.name!r} does not load on this base model: {err}") from err
     model.requires_grad_(False)  # peft leaves trained biases open
     return model.eval()
+
+
+def _take_layers_out(base: PreTrainedModel) -> None:
+    """peft puts its layers in before it reads an adapter's weights, and leaves them there when that fails."""
+    for name, module in list(base.named_modules()):
+        if isinstance(module, LoraLayer):
+            place, _, leaf = name.rpartition(".")
+            setattr(base.get_submodule(place), leaf, module.get_base_layer())
 
 
 def save_adapter(model: PeftModel, folder: Path, *, base_name: str) -> None:

@@ -165,5 +165,24 @@ def test_a_damaged_adapter_is_refused(
     elif damage == "absurd header":
         weights.write_bytes((2**62).to_bytes(8, "little") + weights.read_bytes()[8:])
     base = base_model(tiny_llama_folder if damage == "other base" else tiny_gpt2_folder)
+    modules, logits = dict(base.named_modules()), base(IDS).logits
     with pytest.raises(ResultError, match="does not load on this base model"):
         load_adapter(base, tmp_path / "adapter")
+    assert dict(base.named_modules()) == modules, "the base model is for other trials, too"
+    assert torch.equal(base(IDS).logits, logits)
+
+
+def test_memory_that_runs_out_while_an_adapter_is_loaded_leaves_the_base_as_it_was(
+    tiny_gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_adapter(add_adapter(base_model(tiny_gpt2_folder), lora=lora(), seed=0), tmp_path / "a", base_name="tiny")
+    base = base_model(tiny_gpt2_folder)
+    modules = dict(base.named_modules())
+
+    def no_memory(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("peft.peft_model.set_peft_model_state_dict", no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_adapter(base, tmp_path / "a")
+    assert dict(base.named_modules()) == modules
