@@ -66,6 +66,8 @@ def _quiet() -> list[Cell]:
         Cell("the same, nights move by SD 0.3", replace(nights, night_sd=0.3), 7),
         Cell("the run before, 7 good ones known", nights, 1),
         Cell("the run before, 3 good ones known", replace(nights, past=3), 1),
+        Cell("the same, nights move by SD 0.1", replace(nights, past=3, night_sd=0.1), 1),
+        Cell("the same, nights move by SD 0.3", replace(nights, past=3, night_sd=0.3), 1),
         Cell("the same seeds each night, nothing changes", replace(nights, fixed_seeds=True), 1),
         Cell("the same seeds, and a library upgrade tonight", replace(nights, fixed_seeds=True, upgrade_sd=5.0), 1),
     ]

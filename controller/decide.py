@@ -3,6 +3,7 @@
 Rules, in the order in which they are applied:
 - an ended submission: first a failure for each trial that it leaves without result and without a failure of its own,
   then its end; it is forgotten only when that end is in the store;
+- of several trials in one process only those fail with it that it had begun, as far as their progress tells;
 - several lanes that were killed together for want of memory have not failed: each might fit alone, and half of them
   are tried next;
 - a live submission is stopped when a trial of it is to stop, when it waited too long or was disrupted too often; never
@@ -116,7 +117,7 @@ class _Table:
         attempt = seen.attempt or seen.name
         ended_at = seen.ended_at or self.situation.now
         if end.reason is not None and not (end.reason in _OUT_OF_MEMORY and self._were_lanes(seen.trial_ids)):
-            for trial_id in self._left_by(seen, attempt):
+            for trial_id in self._failed_with(seen, attempt):
                 yield WriteFailure(_failure(trial_id, attempt, end.reason, end.message, seen, ended_at))
         yield RecordEnd(
             SubmissionEnd(
@@ -137,6 +138,18 @@ class _Table:
     def _were_lanes(self, trial_ids: Sequence[str]) -> bool:
         """Whether several trials shared the memory of their process."""
         return len(trial_ids) > 1 and not self.situation.packed.isdisjoint(trial_ids)
+
+    def _failed_with(self, seen: Observed, attempt: str) -> list[str]:
+        """Those it leaves that the process had begun; all of them when none is known to have been begun.
+
+        So each failed process costs some trial an attempt, or has brought one to its end.
+        """
+        begun = {trial_id for trial_id in seen.trial_ids if self._had_begun(trial_id, attempt)}
+        return [trial_id for trial_id in self._left_by(seen, attempt) if not begun or trial_id in begun]
+
+    def _had_begun(self, trial_id: str, attempt: str) -> bool:
+        progress = self.situation.ledger.record(trial_id).progress
+        return progress is not None and progress.attempt == attempt and progress.begun
 
     def _left_by(self, seen: Observed, attempt: str) -> list[str]:
         """Trials of the plan without a result and without a failure of this attempt."""

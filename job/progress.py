@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
-from job.contract.documents import EvaluationRecord, Progress, StepRecord, to_json
+from job.contract.documents import BEFORE_BEGINNING, EvaluationRecord, Progress, StepRecord, to_json
 from job.contract.errors import TransientError
 from job.store import Keys, Store
 
@@ -42,6 +42,11 @@ class ProgressWriter:
         self._checkpoint_step: int | None = None
         self._message = ""
         self._unwritten = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the process has turned to this trial."""
+        return self._stage not in BEFORE_BEGINNING
 
     def stage(
         self,

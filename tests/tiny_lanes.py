@@ -128,6 +128,9 @@ class Owner:
     def on_checkpoint(self, step: int) -> None:
         self.told.append(("checkpoint", step))
 
+    def begin(self) -> None:
+        """Nothing to tell."""
+
     def save_extra(self) -> Mapping[str, bytes]:
         return {"told.txt": repr(self.told).encode()}
 

@@ -15,6 +15,7 @@ from job.contract.config import PlannedTrial, Provenance, Source, TrialConfig, T
 from job.contract.errors import FailureReason, ResultError
 
 __all__ = [
+    "BEFORE_BEGINNING",
     "DATA_LIMIT_BYTES",
     "DOCUMENT_LIMIT_BYTES",
     "Control",
@@ -292,6 +293,10 @@ class Failure(Frozen):
     at: datetime
 
 
+BEFORE_BEGINNING = frozenset({"startup", "waiting"})
+"""Stages of a trial whose process is busy with itself, or with other trials."""
+
+
 class Progress(Frozen):
     """Where a running trial is; overwritten."""
 
@@ -308,6 +313,11 @@ class Progress(Frozen):
     checkpoint_step: Count | None = None
     message: Text = ""
     updated_at: datetime
+
+    @property
+    def begun(self) -> bool:
+        """Whether the process has turned to this trial."""
+        return self.stage not in BEFORE_BEGINNING
 
 
 class SplitScores(Frozen):

@@ -29,6 +29,9 @@ Answers = Mapping[ScoredSplit, Sequence[RowResult] | Exception]
 class LaneOwner(Protocol):
     """Whom a lane tells what happens. What it raises fails this lane alone, but for a stop or a store that is away."""
 
+    def begin(self) -> None:
+        """The lane is about to be trained, from wherever it was left."""
+
     def asks(self, step: int, *, final: bool) -> Mapping[ScoredSplit, Asked]:
         """What may be asked together with other lanes before `evaluate`, or when `final` before `finish`."""
 

@@ -63,7 +63,8 @@ def run_group(of: Attempt, *, started_s: float, fail: Fail, hung: Callable[[Plan
     contexts = [new_context(trial, of=of, startup_s=startup_s) for trial in wanted]
 
     def all_hung(message: str) -> None:
-        for context in list(group.open):
+        present = list(group.open)
+        for context in [one for one in present if one.progress.begun] or present:
             hung(context.trial, message)
 
     with watched(of, on_hang=all_hung), Publisher() as publisher:

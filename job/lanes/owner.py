@@ -35,6 +35,10 @@ class TrialOwner:
     """Told when all is measured."""
     failed: Callable[[Exception], None]
 
+    def begin(self) -> None:
+        """From here on, what the process dies of may be this trial's doing."""
+        self.context.progress.stage("train")
+
     def asks(self, step: int, *, final: bool) -> Mapping[ScoredSplit, Asked]:
         """What may be asked together with other lanes."""
         splits: Sequence[ScoredSplit] = final_splits(self.context, steps=step) if final else ("validation",)

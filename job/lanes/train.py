@@ -86,6 +86,7 @@ def _courses(lanes: Sequence[Lane], *, begun: dict[str, Course]) -> list[Course]
     found = []
     for lane in lanes:
         try:
+            lane.owner.begin()
             found.append(begun.get(lane.trial_id) or begun.setdefault(lane.trial_id, resumed(lane)))
         except (StoppedError, TransientError):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from fake_sweep import NOW, lora_trial, plan_of, result_of
@@ -15,7 +16,7 @@ from controller.decide import RecordEnd, StopSubmission, Submit, WriteFailure, d
 from controller.ledger import Ledger, TrialRecord
 from controller.planning.group import part_of
 from controller.states import Situation, states
-from job.contract.documents import Control, Failure, Plan, SubmissionEnd
+from job.contract.documents import Control, Failure, Plan, Progress, SubmissionEnd
 from job.contract.errors import FailureReason, SpecError
 
 TRIALS = tuple(lora_trial(number) for number in range(5))
@@ -133,6 +134,36 @@ def test_they_are_halved_until_one_is_alone_and_that_one_fails() -> None:
 def test_what_fitted_stays_the_size_for_the_rest() -> None:
     given = situation(done(0, 1), ends=[ended(IDS), ended(IDS[:2], number=2, reason=None)])
     assert submitted(given).trial_ids == IDS[2:4]
+
+
+def at(stage: Literal["startup", "data", "train", "waiting"], *, attempt: str = "p1") -> TrialRecord:
+    return TrialRecord(progress=Progress(attempt=attempt, stage=stage, step=0, max_steps=4, updated_at=NOW))
+
+
+def failing(given: Situation) -> list[str]:
+    return [action.failure.trial_id for action in decide(given, naming=NAMING) if isinstance(action, WriteFailure)]
+
+
+@pytest.mark.parametrize("engine", ["lanes", "reference"])
+def test_a_process_that_dies_costs_an_attempt_only_those_trials_that_it_had_begun(engine: str) -> None:
+    trials = {**done(0), IDS[1]: at("train"), IDS[2]: at("waiting"), IDS[3]: at("train", attempt="p0")}
+    died = process(cause="exited", exit_code=1)
+    assert failing(situation(trials, observed=[died], engine=engine)) == [IDS[1]]
+
+
+def test_one_that_dies_before_it_has_begun_any_costs_each_of_them_an_attempt() -> None:
+    trials = {IDS[0]: at("startup"), IDS[1]: at("waiting"), IDS[2]: at("train", attempt="p0")}
+    assert failing(situation(trials, observed=[process(cause="exited", exit_code=1)])) == list(IDS)
+
+
+def test_one_that_dies_after_what_it_had_begun_has_failed_by_itself_costs_the_others_nothing() -> None:
+    """Its own failure is the attempt that this process has cost."""
+    failure = Failure(
+        trial_id=IDS[1], attempt="p1", reason="timeout", permanent=False, exit_code=81, message="hung",
+        written_by="job", at=NOW,
+    )  # fmt: skip
+    trials = {IDS[1]: replace(at("train"), failures=(failure,)), IDS[2]: at("waiting")}
+    assert failing(situation(trials, observed=[process(cause="exited", exit_code=81)])) == []
 
 
 def test_trials_one_after_the_other_had_the_memory_to_themselves() -> None:

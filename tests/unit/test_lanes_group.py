@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from job.context import TrialContext
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, Prediction, Progress, Result, parse
 from job.contract.errors import ConfigurationError, DataError, ExitCode, StoppedError, TransientError
-from job.lanes.group import _Prepared
+from job.lanes.course import Lane
+from job.lanes.group import _Prepared, run_group
 from job.stopping import StopSignal
 from job.store import Keys
 from job.store.folder import FolderStore
@@ -235,6 +238,32 @@ def test_a_trial_that_cannot_be_published_fails_alone(
     for trial in trials[1:]:
         assert result_of(tmp_path, trial).attempt == "a1"
         assert store.stat(Keys.failure(trial.trial_id, "a1")) is None
+
+
+def test_a_process_that_hangs_fails_the_trials_that_it_had_begun(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung: list[PlannedTrial] = []
+    tell: list[Callable[[str], None]] = []
+
+    @contextmanager
+    def watched(of: Attempt, *, on_hang: Callable[[str], None]) -> Iterator[None]:
+        tell.append(on_hang)
+        yield
+
+    def begin_one_and_hang(model: object, lanes: Sequence[Lane], **_: object) -> None:
+        lanes[0].owner.begin()
+        tell[0]("no step for half an hour")
+
+    monkeypatch.setattr("job.lanes.group.watched", watched)
+    monkeypatch.setattr("job.lanes.group.train_lanes", begin_one_and_hang)
+    run_group(
+        attempt(sweep.request(*trials, engine="lanes"), tmp_path),
+        started_s=time.monotonic(),
+        fail=lambda trial, error: pytest.fail(f"{trial.trial_id}: {error}"),
+        hung=lambda trial, message: hung.append(trial),
+    )
+    assert [trial for trial in hung if trial.kind == "lora"] == [trials[0]]  # the baseline may still be published
 
 
 def test_a_full_disk_is_nobodys_failure_and_the_group_is_run_again(
