@@ -1,6 +1,6 @@
 """How often the nightly's decision (controller/regression) is wrong: on simulated nights with scores like ROUGE.
 
-`python benchmarks/false_alarms.py`, about fifteen minutes on one core. It prints Markdown;
+`python benchmarks/false_alarms.py`, about four minutes on one core. It prints Markdown;
 benchmarks/false_alarms.md keeps one.
 """
 
@@ -77,7 +77,7 @@ def _worse() -> list[Cell]:
     sizes = [(WORLD, "8 x 3 x 200")]
     sizes += [(replace(WORLD, seeds=4, rows=819), "8 x 4 x 819"), (replace(WORLD, seeds=5, rows=819), "8 x 5 x 819")]
     cells = [
-        Cell(f"{drop:g} points, {name}", Nights(world, drop=drop), 7)
+        Cell(f"{drop:g} point{'s' if drop != 1 else ''}, {name}", Nights(world, drop=drop), 7)
         for (world, name), drops in zip(sizes, ((0.5, 0.75, 1.0, 1.5), (0.5,), (0.5,)), strict=True)
         for drop in drops
     ]
