@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_WORKERS ?= 2
-CLUSTER_WORKERS ?= 2
+CLUSTER_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 LOCKED = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
