@@ -17,7 +17,7 @@ from job.checkpoint import Checkpoints
 from job.contract.config import JobExecution, LoraOptions, TrainingOptions
 from job.contract.documents import ScoredSplit, StepRecord
 from job.lanes.adapters import factors_of, new_adapter
-from job.lanes.course import Answers, Lane
+from job.lanes.course import Answers, Guest, Lane
 from job.lanes.exam import Asked
 from job.lanes.schedule import schedule
 from job.lanes.stack import Factors
@@ -146,12 +146,17 @@ def side_by_side(
     width: int = 99,
     scored_together: bool = False,
     owners: Mapping[str, Owner] | None = None,
+    guests: Callable[[PreTrainedModel], list[Guest]] = lambda base: [],
+    unasked: list[Guest] | None = None,
     root: Path | None = None,
     attempt: str = "one",
     execution: JobExecution | None = None,
     stop: StopSignal | None = None,
 ) -> dict[str, Owner]:
-    """By the packed engine, all in one call; their owners by name. With `root` the checkpoints stay there."""
+    """By the packed engine, all in one call; their owners by name. With `root` the checkpoints stay there.
+
+    The `guests` are told the model; those whom nobody asked are put into `unasked`.
+    """
     base = base_model(folder)
     found = dict(owners or {trial.name: Owner() for trial in trials})
     with tempfile.TemporaryDirectory() as scratch:
@@ -161,9 +166,10 @@ def side_by_side(
             for trial in trials
         ]
         base.to(dtype)
-        train_lanes(
+        left = train_lanes(
             base,
             lanes,
+            guests=guests(base),
             width=width,
             scored_together=scored_together,
             pad_id=PAD,
@@ -171,6 +177,8 @@ def side_by_side(
             stop=stop or StopSignal(),
             patience_s=0.0,
         )
+    if unasked is not None:
+        unasked += left
     return found
 
 

@@ -20,7 +20,7 @@ from job.reference.collate import TokenRow
 from job.seeds import Streams
 from job.windows import Cadence, windows
 
-__all__ = ["Answers", "Course", "Lane", "LaneOwner"]
+__all__ = ["Answers", "Course", "Guest", "Lane", "LaneOwner"]
 
 Answers = Mapping[ScoredSplit, Sequence[RowResult] | Exception]
 """To the rows of a split, or what went wrong in place of them."""
@@ -55,6 +55,19 @@ class LaneOwner(Protocol):
 
     def load_extra(self, files: Mapping[str, bytes]) -> None:
         """Those files, when the lane goes on from a checkpoint."""
+
+
+class Guest(Protocol):
+    """Whoever is to be answered by the base model as it is, together with the lanes: a lane whose B is 0.
+
+    Sees to its own failures; what it raises is about all lanes.
+    """
+
+    def asks(self) -> Mapping[ScoredSplit, Asked]:
+        """What may be asked together with the lanes; nothing, too, once it has failed."""
+
+    def finish(self, answers: Answers) -> None:
+        """Score and publish; for what was not asked yet the model answers as it is."""
 
 
 @dataclass(frozen=True)

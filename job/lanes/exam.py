@@ -66,7 +66,7 @@ def can_examine(model: PreTrainedModel, asked: Asked) -> bool:
 
 
 class Exam:
-    """Questions to some lanes of a model, or with no lanes to the model as it is.
+    """Questions to some lanes of a model. A number that no lane has is answered by the model as it is.
 
     A batch has the rows of so many lanes at a time as there are `seats`: fewer lanes get more rows each, as all of
     them together have to fit into memory anyway.

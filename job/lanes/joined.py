@@ -48,7 +48,10 @@ class Joined:
         return [lane for lane, fine in zip(self.lanes, sound.tolist(), strict=True) if not fine]
 
     def foreign(self, lanes: Sequence[int]) -> torch.Tensor:
-        """True in the columns that are not of row i's lane, (rows, 1, lanes * R), if row i is of `lanes[i]`."""
+        """True in the columns that are not of row i's lane, (rows, 1, lanes * R), if row i is of `lanes[i]`.
+
+        All columns are foreign to a row of none of these lanes: it gets what the base model gives it.
+        """
         own = torch.tensor([lane - self.lanes.start for lane in lanes], device=self._columns.device)
         return (self._columns != own[:, None])[:, None]
 

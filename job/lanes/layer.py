@@ -60,20 +60,28 @@ class Lanes:
             self._lane = slice(None)
 
     @contextmanager
+    def none(self) -> Iterator[None]:
+        """Inside, the model answers as it is."""
+        self._lane = None
+        try:
+            yield
+        finally:
+            self._lane = slice(None)
+
+    @contextmanager
     def merged(self, lane: int) -> Iterator[None]:
         """As `only`, with the lane's update added to the layers' own weights, and taken out again to the last bit.
 
         A layer then costs what it costs without an adapter; meanwhile the adapted weights are held twice.
         """
         kept = {name: target.get_parameter("weight").detach().clone() for name, target in self._targets.items()}
-        self._lane = None
         try:
             with torch.no_grad():
                 for name, target in self._targets.items():
                     target.get_parameter("weight").add_(self._update(name, lane, target))
-            yield
+            with self.none():
+                yield
         finally:
-            self._lane = slice(None)
             with torch.no_grad():
                 for name, target in self._targets.items():
                     target.get_parameter("weight").copy_(kept[name])

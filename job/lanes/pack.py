@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,13 +94,22 @@ class Pack:
         with answering(lane):
             yield
 
+    def answering_as_it_is(self) -> AbstractContextManager[None]:
+        """Inside, the model answers as if there were no lanes."""
+        return self._lanes.none()
+
     def answers(self, asked: Mapping[int, Asked], *, stop: StopSignal) -> dict[int, list[RowResult] | Exception]:
-        """What each of these lanes answers, all of them asked together; see Exam.hold for what is raised."""
+        """What each of these lanes answers, all of them asked together; see Exam.hold for what is raised.
+
+        Whoever has a number beyond those of the lanes is answered by the base model as it is.
+        """
         found: dict[int, list[RowResult] | Exception] = {}
         size = max(_JOINED // self._stack.rank, 1)
+        guests = [number for number in asked if number >= len(self.courses)]
         for start in range(0, len(self.courses), size):
             part = range(start, min(start + size, len(self.courses)))
-            of_part = {lane: asked[lane] for lane in part if lane in asked}
+            present = (*part, *(guests if start == 0 else ()))
+            of_part = {number: asked[number] for number in present if number in asked}
             if of_part:
                 with memory_is_ours(lambda said: f"{size} adapters side by side do not fit into memory: {said}"):
                     found |= self._exam(part).hold(of_part, stop=stop)

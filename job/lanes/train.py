@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 
 from job.contract.documents import ScoredSplit
 from job.contract.errors import DivergedError, GpuMemoryError, StoppedError, TransientError
 from job.evaluation.scoring import RowResult
-from job.lanes.course import Answers, Course, Lane
+from job.lanes.course import Answers, Course, Guest, Lane
 from job.lanes.exam import Asked
 from job.lanes.pack import Pack
 from job.lanes.saved import resumed, write_course
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["train_lanes"]
 
+G = TypeVar("G", bound=Guest)
+
 logger = logging.getLogger(__name__)
+
+_AskedSplits = dict[ScoredSplit, dict[int, Asked]]
+"""By split and lane; guests have the numbers after those of the lanes."""
 
 
 def train_lanes(
@@ -40,11 +45,14 @@ def train_lanes(
     pad_id: int,
     bf16: bool,
     stop: StopSignal,
+    guests: Sequence[G] = (),
     patience_s: float = STORE_PATIENCE_S,
-) -> None:
+) -> Sequence[G]:
     """Train every lane to its end, at most `width` of them at a time, from wherever earlier attempts left them.
 
-    Lanes that are due at the same step are `scored_together`, or one after the other.
+    Lanes that are due at the same step are `scored_together`, or one after the other. The `guests` are asked beside
+    the first lanes that are scored together at their end. Gives those that were not: when no lane came to its end, or
+    when lanes are not asked together.
 
     `model` is the frozen base in eval mode, and is so again afterwards. Each lane's owner is told what becomes of it;
     a lane that fails leaves the others untouched. A pack that fails as a whole, as for want of memory, is halved.
@@ -53,10 +61,12 @@ def train_lanes(
     """
     waiting = deque(_split(lanes, size=width))
     begun: dict[str, Course] = {}
+    unasked = list(guests)
     while waiting:
         crew = _Crew(
             model,
             _courses(waiting.popleft(), begun=begun),
+            guests=unasked,
             scored_together=scored_together,
             pad_id=pad_id,
             bf16=bf16,
@@ -79,6 +89,7 @@ def train_lanes(
         half = -(-crew.width // 2)  # the error may be one lane's, or that of all of them together
         logger.warning("%d lanes together failed, going on with %d at a time: %s", crew.width, half, trouble)
         waiting = deque(part for lanes in (left, *waiting) for part in _split(lanes, size=half))
+    return unasked
 
 
 def _courses(lanes: Sequence[Lane], *, begun: dict[str, Course]) -> list[Course]:
@@ -95,7 +106,7 @@ def _courses(lanes: Sequence[Lane], *, begun: dict[str, Course]) -> list[Course]
     return found
 
 
-class _Crew:
+class _Crew(Generic[G]):
     """The courses of one pack until all of them are over."""
 
     def __init__(
@@ -103,6 +114,7 @@ class _Crew:
         model: PreTrainedModel,
         courses: Sequence[Course],
         *,
+        guests: list[G],
         scored_together: bool,
         pad_id: int,
         bf16: bool,
@@ -114,6 +126,8 @@ class _Crew:
         """Those that still train; what has failed or is finished is not among them."""
         self._present = list(courses)
         """With those that have failed, which keep their places."""
+        self._unasked = guests
+        """Shared with the crews that follow; who is asked leaves it."""
         self._scored_together = scored_together
         self._pad_id = pad_id
         self._bf16 = bf16
@@ -171,7 +185,7 @@ class _Crew:
     def _evaluate(self, pack: Pack) -> None:
         due = [(lane, course) for lane, course in self._training(pack) if not course.evaluated]
         with self._saving_all(pack):
-            answers = self._answers(pack, due, final=False)
+            answers = self._answers(pack, self._asked(pack, due, final=False))
             for lane, course in due:
                 if course in self.courses:
                     evaluate = partial(course.lane.owner.evaluate, course.step, answers.get(lane, {}))
@@ -179,11 +193,11 @@ class _Crew:
                         self._told(pack, lane, evaluate)
                     course.evaluated = True
 
-    def _answers(self, pack: Pack, due: Sequence[tuple[int, Course]], *, final: bool) -> dict[int, Answers]:
-        """What was asked of the lanes together, by lane; nothing of those that are to be asked alone."""
+    def _asked(self, pack: Pack, due: Sequence[tuple[int, Course]], *, final: bool) -> _AskedSplits:
+        """What these lanes may be asked together; nothing where all are asked alone."""
+        asked: _AskedSplits = {}
         if not self._scored_together:
-            return {}
-        asked: dict[ScoredSplit, dict[int, Asked]] = {}
+            return asked
         for lane, course in due:
 
             def collect(lane: int = lane, course: Course = course) -> None:
@@ -191,6 +205,10 @@ class _Crew:
                     asked.setdefault(split, {})[lane] = one
 
             self._told(pack, lane, collect)
+        return asked
+
+    def _answers(self, pack: Pack, asked: _AskedSplits) -> dict[int, Answers]:
+        """To what was asked, by lane; nothing for those that are to be asked alone."""
         found: dict[int, dict[ScoredSplit, Sequence[RowResult] | Exception]] = {}
         for split, of_lanes in asked.items():
             try:
@@ -225,10 +243,20 @@ class _Crew:
         over = [(lane, course) for lane, course in enumerate(pack.courses) if course.step >= course.lane.cadence.total]
         trained = [(lane, course) for lane, course in over if course in self.courses]
         with self._saving_all(pack):
-            answers = self._answers(pack, trained, final=True)
+            asked = self._asked(pack, trained, final=True)
+            guests = dict(enumerate(self._unasked, start=len(pack.courses))) if asked else {}
+            for number, guest in guests.items():
+                for split, one in guest.asks().items():
+                    asked.setdefault(split, {})[number] = one
+            answers = self._answers(pack, asked)
             for lane, course in trained:
                 if course in self.courses:
                     self._end(pack, lane, answers.get(lane, {}))
+            for number, guest in guests.items():
+                if number in answers:
+                    with pack.answering_as_it_is():
+                        guest.finish(answers[number])
+                    self._unasked.remove(guest)
         for _, course in over:
             self._present.remove(course)
 

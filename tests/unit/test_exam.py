@@ -121,6 +121,15 @@ def test_without_lanes_the_model_answers_as_it_is(tiny: Tiny) -> None:
     agree(found[1], expected)
 
 
+def test_beside_lanes_a_number_of_none_is_answered_by_the_model_as_it_is(tiny: Tiny) -> None:
+    found = exam_of(tiny).hold(dict.fromkeys((0, 2, 3, 4), asked(tiny, at_once=2)), stop=StopSignal())
+    for lane in (0, 2):
+        agree(found[lane], alone(tiny, lane))
+    expected = alone(tiny, None)
+    for guest in (3, 4):
+        agree(found[guest], expected)
+
+
 def test_fewer_lanes_than_seats_get_more_rows_each(tiny: Tiny) -> None:
     expected = alone(tiny, None)
     told: list[tuple[int, int]] = []

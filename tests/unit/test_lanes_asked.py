@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from tiny_lanes import Owner, Tiny, side_by_side
-from tiny_training import PAD, lora, options
+from tiny_training import PAD, base_model, lora, options
 
 from job.contract.config import GenerationOptions
 from job.contract.documents import ScoredSplit
 from job.contract.errors import DataError, StoppedError
 from job.evaluation.generation import Decoding
-from job.lanes.exam import Asked
+from job.lanes.course import Answers, Guest
+from job.lanes.exam import Asked, Exam
 from job.lanes.pack import Pack
 from job.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAMES = ("a" * 12, "b" * 12)
 TRIALS = tuple(Tiny(name, lora(r=2 + index), options(eval_steps=2), seed=index) for index, name in enumerate(NAMES))
@@ -34,6 +40,89 @@ def asking(trial: Tiny, *, told: list[str]) -> Owner:
         return {split: Asked(trial.rows, Decoding(end, (PAD,), PAD, 64), f"{split}, step {step}", 8, on_batch)}
 
     return Owner(questions=questions)
+
+
+@dataclass
+class Baseline:
+    """Asks the first trial's rows of the model as it is, and looks at what that gives when it is told the answers."""
+
+    model: PreTrainedModel
+    fails: bool = False
+    answers: list[Answers] = field(default_factory=list)
+    logits: list[torch.Tensor] = field(default_factory=list)
+
+    def asks(self) -> Mapping[ScoredSplit, Asked]:
+        if self.fails:
+            return {}
+        end = GenerationOptions(max_new_tokens=5)
+        decoding = Decoding(end, (PAD,), PAD, 64)
+        return {"test": Asked(TRIALS[0].rows, decoding, "test, step 0", 8, lambda done, total, seconds: None)}
+
+    def finish(self, answers: Answers) -> None:
+        self.answers.append(answers)
+        self.logits.append(plain_logits(self.model))
+
+
+def plain_logits(model: PreTrainedModel) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = model(input_ids=torch.tensor([[1, 2, 3]])).logits
+        return logits
+
+
+def test_guests_are_answered_by_the_model_as_it_is_in_the_final_exam_of_the_lanes(tiny_gpt2_folder: Path) -> None:
+    guests: list[Baseline] = []
+
+    def two(model: PreTrainedModel) -> list[Guest]:
+        guests.extend((Baseline(model), Baseline(model, fails=True)))
+        return list(guests)
+
+    trials = [Tiny(name, lora(r=2), options(eval_steps=2), seed=seed) for seed, name in enumerate(NAMES)]
+    owners = {trial.name: asking(trial, told=[]) for trial in trials}
+    unasked: list[Guest] = []
+    side_by_side(
+        tiny_gpt2_folder, trials, owners=owners, guests=two, unasked=unasked, scored_together=True, dtype=torch.float64
+    )
+    guest, failing = guests
+    assert unasked == [failing] and not failing.answers
+    (answers,) = guest.answers
+    base = base_model(tiny_gpt2_folder).to(torch.float64)
+    assert torch.equal(guest.logits[0], plain_logits(base)), "what it asks by itself has no adapter, too"
+    exam = Exam(base, lanes=None, joined=None, pad_id=PAD, seats=1)
+    expected = exam.hold({0: guest.asks()["test"]}, stop=StopSignal())[0]
+    found = answers["test"]
+    assert not isinstance(found, Exception) and not isinstance(expected, Exception)
+    assert [one.generated for one in found] == [one.generated for one in expected]
+    assert [one.loss.nll for one in found] == pytest.approx([one.loss.nll for one in expected], abs=1e-5)
+    lanes = owners[NAMES[0]].answers[-1]["test"]
+    assert not isinstance(lanes, Exception)
+    assert [one.loss.nll for one in lanes] != pytest.approx([one.loss.nll for one in found], abs=1e-3)
+    alone = {trial.name: asking(trial, told=[]) for trial in trials}
+    side_by_side(tiny_gpt2_folder, trials, owners=alone, scored_together=True, dtype=torch.float64)
+    for name in NAMES:
+        ours, theirs = owners[name].trained, alone[name].trained
+        assert ours is not None and theirs is not None and torch.equal(ours.flat(), theirs.flat())
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_guests_whom_nobody_could_ask_are_given_back(
+    tiny_gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    guests: list[Baseline] = []
+
+    def one(model: PreTrainedModel) -> list[Guest]:
+        guests.append(Baseline(model))
+        return list(guests)
+
+    def lost(step: int, final: bool) -> dict[ScoredSplit, Asked]:
+        raise DataError("no rows")
+
+    owners = {name: Owner(questions=lost) for name in NAMES}
+    unasked: list[Guest] = []
+    side_by_side(
+        tiny_gpt2_folder, TRIALS, owners=owners, guests=one, unasked=unasked, scored_together=together
+    )  # fmt: skip
+    assert all(isinstance(owner.error, DataError) == together for owner in owners.values())
+    assert unasked == guests and not guests[0].answers
 
 
 def test_lanes_that_are_due_at_the_same_step_are_asked_together_and_get_their_own_answers(

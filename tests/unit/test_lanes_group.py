@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,16 @@ import pytest
 from safetensors.torch import load_file
 from tiny_request import PROMPT, TinySweep, tiny_rows
 
-import job.lanes.group
+import job.lanes.members
 from job.__main__ import run_request
 from job.attempt import Attempt
 from job.context import TrialContext
 from job.contract.config import PlannedTrial, Request
 from job.contract.documents import DOCUMENT_LIMIT_BYTES, Failure, Prediction, Progress, Result, parse
 from job.contract.errors import ConfigurationError, DataError, ExitCode, StoppedError, TransientError
+from job.lanes.baseline import Baseline
 from job.lanes.course import Lane
+from job.lanes.exam import Asked, Exam
 from job.lanes.group import _Prepared, run_group
 from job.stopping import StopSignal
 from job.store import Keys
@@ -95,6 +97,38 @@ def test_every_trial_of_a_group_has_the_texts_and_losses_of_a_run_of_its_own(
         for split, metrics in theirs.metrics.items():
             for name, value in metrics.items():
                 assert ours.metrics[split][name].mean == pytest.approx(value.mean, abs=1e-4)
+
+
+def test_a_baseline_is_asked_beside_lanes_and_waits_for_them(
+    sweep: TinySweep, trials: tuple[PlannedTrial, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Prepared, "wide", True)
+    sittings: list[list[int]] = []
+    hold = Exam.hold
+
+    def seen(self: Exam, asked: Mapping[int, Asked], *, stop: StopSignal) -> object:
+        sittings.append(sorted(asked))
+        return hold(self, asked, stop=stop)
+
+    monkeypatch.setattr(Exam, "hold", seen)
+    assert run(attempt(sweep.request(*trials, engine="lanes"), tmp_path)) == ExitCode.DONE
+    lanes = len(trials) - 1
+    assert [numbers for numbers in sittings if max(numbers) >= lanes and min(numbers) < lanes]
+    assert result_of(tmp_path, trials[1]).metrics.keys() == result_of(tmp_path, trials[0]).metrics.keys()
+
+
+def test_a_baseline_is_asked_alone_when_no_lane_comes_to_its_end(
+    sweep: TinySweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Prepared, "wide", True)
+    lost, baseline = sweep.trained(learning_rate=1e30), sweep.zero_shot()
+    assert run(attempt(sweep.request(lost, baseline, engine="lanes"), tmp_path)) == ExitCode.DONE
+    store = FolderStore(tmp_path / "store")
+    assert store.stat(Keys.failure(lost.trial_id, "a1")) is not None
+    expected = tmp_path / "alone"
+    expected.mkdir()
+    assert run(attempt(sweep.request(baseline), expected)) == ExitCode.DONE
+    assert predictions(tmp_path, baseline) == predictions(expected, baseline)
 
 
 def test_a_published_adapter_is_what_peft_would_have_written(
@@ -230,7 +264,7 @@ def test_a_trial_that_cannot_be_published_fails_alone(
             raise ConfigurationError("the store holds another result")
         publish_trial(context, *args, **others)
 
-    monkeypatch.setattr(job.lanes.group, "publish_trial", broken)
+    monkeypatch.setattr(job.lanes.members, "publish_trial", broken)
     assert run(attempt(sweep.request(*trials, engine="lanes"), tmp_path)) == ExitCode.DONE
     store = FolderStore(tmp_path / "store")
     assert read_result(store, trials[0]) is None
@@ -251,9 +285,10 @@ def test_a_process_that_hangs_fails_the_trials_that_it_had_begun(
         tell.append(on_hang)
         yield
 
-    def begin_one_and_hang(model: object, lanes: Sequence[Lane], **_: object) -> None:
+    def begin_one_and_hang(model: object, lanes: Sequence[Lane], *, guests: Sequence[Baseline], **_: object) -> object:
         lanes[0].owner.begin()
         tell[0]("no step for half an hour")
+        return guests
 
     monkeypatch.setattr("job.lanes.group.watched", watched)
     monkeypatch.setattr("job.lanes.group.train_lanes", begin_one_and_hang)
