@@ -9,6 +9,9 @@ FOLDER/launch.json says what to start. Three facts keep "one live process per tr
   job is then asked to stop (SIGTERM, so that it saves a checkpoint) and killed after the grace period.
 - FOLDER/end.json, written after the job's end, has its exit code for a controller that was started later.
 
+The job's temporary files are in a folder of its own, which goes when the job has ended: who is killed tidies nothing
+up.
+
 SIGTERM asks the job to stop; SIGINT kills it at once. Whatever FOLDER cannot take (it was deleted, the disk is full)
 is left unsaid: this process never leaves a job without a watcher.
 """
@@ -18,10 +21,12 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -56,9 +61,11 @@ def main(arguments: list[str]) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(signum, wishes.remember)
     kills_before, started_at = _system_kills(), _now()
+    scratch = _scratch()
     try:
-        job = _start(folder, launch, lock)
+        job = _start(folder, launch, lock, scratch=scratch)
     except OSError as err:
+        _remove(scratch)
         _write(folder / "end.json", {"exit_code": 127, "cause": "exited", "message": str(err), "ended_at": _now()})
         return 0
     state = {"attempt": launch["attempt"], "pid": os.getpid(), "job_pid": job.pid, "started_at": started_at}
@@ -66,24 +73,38 @@ def main(arguments: list[str]) -> int:
     killed = _watch(job, folder=folder, state=state, wishes=wishes, wake=wake, grace_s=launch["grace_s"])
     _kill_group(job.pid)  # what the job may have left behind, such as data loader workers
     exit_code = job.returncode if job.returncode >= 0 else 128 - job.returncode
+    _remove(scratch)
     by_system = exit_code == 137 and not killed and _system_kills() > kills_before
     cause = "killed" if killed else "oom" if by_system else "exited"
     _write(folder / "end.json", {"exit_code": exit_code, "cause": cause, "message": "", "ended_at": _now()})
     return 0
 
 
-def _start(folder: Path, launch: dict[str, object], lock: int) -> subprocess.Popen[bytes]:
+def _scratch() -> str | None:
+    """An empty folder where temporary files go; None where there is no room for one: the job will say so itself."""
+    with suppress(OSError):
+        return tempfile.mkdtemp(prefix="lorasweep-")
+    return None
+
+
+def _remove(scratch: str | None) -> None:
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start(folder: Path, launch: dict[str, object], lock: int, *, scratch: str | None) -> subprocess.Popen[bytes]:
     command = launch["command"]
     extra = launch["env"]
     if not isinstance(command, list) or not isinstance(extra, dict):
         raise OSError("launch.json is not ours")
+    temporary = {} if scratch is None else {"TMPDIR": scratch}
     work = folder / "work"
     work.mkdir(exist_ok=True)
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [str(part) for part in command],
             cwd=work,
-            env={**os.environ, **extra},
+            env={**os.environ, **temporary, **extra},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -134,6 +134,26 @@ class TestLocalBackend(OfThisMachine):
             wait_for(backend, name, over)
             assert backend.logs(name, limit_bytes=100) == device
 
+    def test_temporary_files_of_a_job_that_is_killed_go_with_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scratch = tmp_path / "tmp"
+        scratch.mkdir()
+        monkeypatch.setenv("TMPDIR", str(scratch))
+        keeps_a_file = "import os, signal, tempfile; tempfile.mkstemp(); os.kill(os.getpid(), signal.SIGKILL)"
+        backend = LocalBackend(
+            tmp_path / "state",
+            families=tmp_path / "families",
+            run_uri=str(tmp_path / "demo" / "main"),
+            slots=[Slot("cpu", None)],
+            command=[sys.executable, "-c", f"import os; print(os.environ['TMPDIR'], flush=True); {keeps_a_file}"],
+        )
+        backend.submit(submission())
+        assert wait_for(backend, submission().name, over).exit_code == 137
+        said = backend.logs(submission().name, limit_bytes=1000) or b""
+        assert Path(said.decode().strip()).parent == scratch
+        assert list(scratch.iterdir()) == []
+
     def test_what_a_job_leaves_behind_is_ended_with_it(self, place: Place) -> None:
         place.behave("children")
         place.backend.submit(submission())
