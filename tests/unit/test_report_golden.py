@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import GRID, MadeRun, made_run
+from numpy.typing import NDArray
 
 from controller.report.write import write_report
+from job.contract import diagnostic_names as names
 from job.contract.config import PlannedTrial
 from job.contract.documents import DATA_LIMIT_BYTES
 from job.store import Keys
@@ -30,7 +32,26 @@ def finish(run: MadeRun, trial: PlannedTrial, *, place: int) -> None:
         "completion_nll": (12 + rows) * (3.0 - rouge),
         "target_tokens": 12 + rows,
     }
-    run.finish(trial, scores=scores, losses=tuple(3.0 - 0.125 * step for step in range(1, 13)))
+    losses = tuple(3.0 - 0.125 * step for step in range(1, 13))
+    run.finish(trial, scores=scores, losses=losses, diagnostics=diagnostics(unsupported=place))
+
+
+def diagnostics(*, unsupported: int) -> dict[str, NDArray[np.float64]]:
+    """Of outputs with two numbers each, of which some in the first `unsupported` rows are not in the input."""
+    rows = np.arange(8, dtype=float)
+    numbers = names.UNSUPPORTED_NUMBERS, names.MISSED_NUMBERS
+    none = dict.fromkeys(names.DIAGNOSTICS, 0 * rows)
+    return none | {
+        names.OUTPUT_CHARACTERS: 60 + rows,
+        names.REFERENCE_CHARACTERS: 50 + rows,
+        names.OUTPUT_WORDS: 12 + rows,
+        names.OUTPUT_NUMBERS: 0 * rows + 2,
+        names.REFERENCE_NUMBERS: 0 * rows + 2,
+        names.COVERAGE: 0.5 + rows / 20,
+        names.DENSITY: 1.5 + rows / 4,
+        names.LONGEST_COPY: 3 + rows,
+        **{name: (rows < unsupported).astype(float) for name in numbers},
+    }
 
 
 @pytest.fixture
